@@ -1,0 +1,1 @@
+"""Tests: unit, http, local, simulation and scenarios; test_tidy checks the repository itself."""

@@ -1,0 +1,1 @@
+"""Each role over HTTP, without a group."""
