@@ -1,0 +1,296 @@
+"""Frames: what travels between two processes of the store, and how it is kept genuine.
+
+A frame is a 4-byte big-endian length, a 32-byte code and a body: one wire record as JSON text. The
+first three frames of a connection are the handshake and carry no code:
+
+    acceptor                              dialer
+    Challenge(version, who, nonce)  ->
+                                    <-    Introduction(version, who, nonce, proofs)
+    Welcome(proof)                  ->                    or Rejected(reason), and the end
+
+Each side proves that it knows the secret by an HMAC-SHA256 over both nonces and both names, so that
+nothing recorded can be played again. The dialer gives one proof for each of its secrets (there are
+two while they are rotated); the acceptor uses the newest of its own that one of them fits. From
+then on every frame has an HMAC over its direction, its number and its body under a key made from
+both nonces: a frame that is altered, replayed, reordered or sent back is refused, and no clock is
+needed (PROTOCOL 5.5). TLS, where it is on, lies below and hides the bodies.
+
+Rule of the house: this file has no socket and no thread; it can be read and tested as text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from emporium.replication import wire
+
+MAXIMUM_BODY_BYTES = 8 * 1024 * 1024
+HANDSHAKE_BODY_BYTES = 4 * 1024
+CODE_BYTES = 32
+NONCE_BYTES = 16
+_LENGTH = struct.Struct(">I")
+_NUMBER = struct.Struct(">cQ")
+
+
+class FrameError(ValueError):
+    """The other side broke the rules of frames: what was wrong, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end: role and id, as settings name them."""
+
+    role: str
+    replica: int
+
+    def __str__(self) -> str:
+        """The name in logs and fault rules, as in catalog-0."""
+        return f"{self.role}-{self.replica}"
+
+
+# --- the records of a connection ---
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The acceptor's first word. `nonce` in hex."""
+
+    version: int
+    role: str
+    replica: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """The dialer's answer: one proof in hex for each secret that it has, newest first."""
+
+    version: int
+    role: str
+    replica: int
+    nonce: str
+    proofs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The acceptor's own proof, under the secret that it chose."""
+
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Why the acceptor ends the connection."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request. `deadline_ms` is what is left of the asker's time when it is sent; `request_id`
+    is the trace that appears in every log line."""
+
+    id: int
+    deadline_ms: float
+    request_id: str
+    payload: object
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to the `Ask` with this id. `timings` are those of the tiers behind, `took_ms` is
+    the time in this process."""
+
+    id: int
+    payload: object
+    timings: tuple[tuple[str, float], ...]
+    took_ms: float
+
+
+wire.register(Challenge, Introduction, Welcome, Rejected, Ask, Answered)
+
+
+# --- bodies ---
+
+
+def pack(record: object) -> bytes:
+    """The body of a frame. Raises FrameError when it is too large."""
+    body = wire.encode(record).encode()
+    if len(body) > MAXIMUM_BODY_BYTES:
+        name = type(record).__name__
+        raise FrameError(f"a frame of {len(body)} bytes ({name}) is too large to send")
+    return body
+
+
+def unpack(body: bytes) -> object:
+    """The record in a body. Raises FrameError."""
+    try:
+        return wire.decode(body)
+    except (wire.WireError, RecursionError) as error:
+        raise FrameError(f"no message: {error}") from None
+
+
+def plain_frame(record: object) -> bytes:
+    """A frame of the handshake: length and body, without a code."""
+    body = pack(record)
+    return _LENGTH.pack(len(body)) + body
+
+
+def plain_record(body: bytes, *kinds: type) -> object:
+    """The handshake record in `body`, one of `kinds`. A version that isn't spoken here is told
+    before anything else is looked at: its other fields may have changed. Raises FrameError."""
+    _check_version(body)
+    record = unpack(body)
+    if not isinstance(record, kinds):
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise FrameError(f"expected {expected}, got {type(record).__name__}")
+    return record
+
+
+def body_length(prefix: bytes, bound: int = MAXIMUM_BODY_BYTES) -> int:
+    """The length that a 4-byte prefix says. Raises FrameError above the bound."""
+    length: int = _LENGTH.unpack(prefix)[0]
+    if length > bound:
+        raise FrameError(f"a frame of {length} bytes is above the bound of {bound}")
+    return length
+
+
+def _check_version(body: bytes) -> None:
+    try:
+        plain = json.loads(body)
+    except (ValueError, RecursionError):
+        raise FrameError("no handshake: the first bytes are no JSON") from None
+    if not isinstance(plain, list) or len(plain) < 2 or plain[0] not in _VERSIONED:  # noqa: PLR2004
+        return
+    if plain[1] != wire.MESSAGE_VERSION:
+        raise FrameError(
+            f"message version {str(plain[1])[:20]} is not spoken here,"
+            f" this side speaks {wire.MESSAGE_VERSION}"
+        )
+
+
+_VERSIONED = ("Challenge", "Introduction")
+
+
+# --- proofs and codes ---
+
+
+def _words(*words: str) -> bytes:
+    return json.dumps(words).encode()
+
+
+def _proof(secret: bytes, label: str, challenge: Challenge, dialer: Peer, nonce: str) -> str:
+    acceptor = f"{challenge.role}-{challenge.replica}"
+    text = _words(label, acceptor, challenge.nonce, str(dialer), nonce)
+    return hmac.digest(secret, text, hashlib.sha256).hex()
+
+
+def introduce(
+    secrets: Sequence[bytes], challenge: Challenge, dialer: Peer, nonce: str
+) -> Introduction:
+    """The dialer's answer to a challenge."""
+    proofs = tuple(_proof(secret, "dialer", challenge, dialer, nonce) for secret in secrets)
+    return Introduction(wire.MESSAGE_VERSION, dialer.role, dialer.replica, nonce, proofs)
+
+
+def choose_secret(
+    secrets: Sequence[bytes], challenge: Challenge, introduction: Introduction
+) -> bytes | None:
+    """The acceptor's newest secret that the dialer proves too; None when there is none."""
+    dialer = Peer(introduction.role, introduction.replica)
+    for secret in secrets:
+        expected = _proof(secret, "dialer", challenge, dialer, introduction.nonce)
+        if any(_same(expected, proof) for proof in introduction.proofs[:2]):
+            return secret
+    return None
+
+
+def welcome(secret: bytes, challenge: Challenge, introduction: Introduction) -> Welcome:
+    """The acceptor's proof that it knows the secret too."""
+    dialer = Peer(introduction.role, introduction.replica)
+    return Welcome(_proof(secret, "acceptor", challenge, dialer, introduction.nonce))
+
+
+def confirm_secret(
+    secrets: Sequence[bytes], challenge: Challenge, dialer: Peer, nonce: str, answer: Welcome
+) -> bytes | None:
+    """The dialer's secret that the acceptor has proved; None when it proved none."""
+    for secret in secrets:
+        if _same(_proof(secret, "acceptor", challenge, dialer, nonce), answer.proof):
+            return secret
+    return None
+
+
+def _same(left: str, right: str) -> bool:
+    return hmac.compare_digest(left.encode(), right.encode())
+
+
+def session_key(secret: bytes, challenge: Challenge, dialer: Peer, nonce: str) -> bytes:
+    """The key of one connection."""
+    return bytes.fromhex(_proof(secret, "session", challenge, dialer, nonce))
+
+
+FROM_DIALER, FROM_ACCEPTOR = b"d", b"a"
+
+
+@dataclass(slots=True)
+class Seal:
+    """The codes of one direction of one connection. Not for use by two threads at once."""
+
+    key: bytes
+    direction: bytes  # FROM_DIALER or FROM_ACCEPTOR
+    number: int = field(default=0)
+
+    def close(self, body: bytes) -> bytes:
+        """The next frame with this body."""
+        return _LENGTH.pack(len(body)) + self._code(body) + body
+
+    def check(self, code: bytes, body: bytes) -> None:
+        """Raise FrameError unless this is the very next frame of the direction, unaltered."""
+        number = self.number
+        if not hmac.compare_digest(self._code(body), code):
+            raise FrameError(f"frame {number} is altered, replayed or out of order")
+
+    def _code(self, body: bytes) -> bytes:
+        head = _NUMBER.pack(self.direction, self.number)
+        self.number += 1
+        return hmac.digest(self.key, head + body, "sha256")
+
+
+class FrameReader:
+    """Cuts what comes in into checked bodies: `feed` bytes, then take `next_body` until None."""
+
+    def __init__(self, seal: Seal, bound: int = MAXIMUM_BODY_BYTES) -> None:
+        """`seal` is that of the incoming direction."""
+        self._seal = seal
+        self._bound = bound
+        self._buffer = bytearray()
+        self._start = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take what the connection gave."""
+        if self._start:
+            del self._buffer[: self._start]
+            self._start = 0
+        self._buffer += data
+
+    def next_body(self) -> bytes | None:
+        """The next whole body, None when more bytes are needed. Raises FrameError."""
+        buffer, start = self._buffer, self._start
+        head = start + _LENGTH.size
+        if len(buffer) < head:
+            return None
+        length = body_length(buffer[start:head], self._bound)
+        end = head + CODE_BYTES + length
+        if len(buffer) < end:
+            return None
+        body = bytes(buffer[head + CODE_BYTES : end])
+        self._seal.check(bytes(buffer[head : head + CODE_BYTES]), body)
+        self._start = end
+        return body
