@@ -1,0 +1,1 @@
+"""This machine: every role as a process on loopback, and the `emporium` command."""

@@ -1,0 +1,93 @@
+"""Ports of this machine: is one free, who has it, and where is a free block of them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from emporium.local.errors import LocalError
+from emporium.local.processes import LINUX, command_of
+
+LISTENING = "0A"  # the state of a listening socket in /proc/net/tcp
+BLOCK_FIRST, BLOCK_LAST = 10_000, 28_000
+"""Public ports of temporary stores: below the range from which systems give outgoing connections
+their port (32768 on Linux, 49152 on macOS), even with the health port's 2000 on top."""
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now. Old connections that fade away don't count."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_base(host: str, offsets: Iterable[int]) -> int:
+    """A number N for which every N + offset is free. Raises LocalError after 200 tries."""
+    wanted = list(offsets)
+    for _ in range(200):
+        base = random.randrange(BLOCK_FIRST, BLOCK_LAST, 50)
+        if all(is_free(host, base + offset) for offset in wanted):
+            return base
+    raise LocalError("no block of free ports was found on this machine")
+
+
+def owner(port: int) -> str:
+    """`pid 123 (command)` of the listener, empty when the system doesn't show it."""
+    pid = _owner_pid_proc(port) if LINUX else _owner_pid_lsof(port)
+    if pid is None:
+        return ""
+    command = " ".join(command_of(pid).split())
+    return f"pid {pid} ({command[:80]})" if command else f"pid {pid}"
+
+
+def _owner_pid_proc(port: int) -> int | None:
+    """From /proc: the listening socket's inode, then the process that has it open."""
+    inodes = _listening_inodes(port)
+    if not inodes:
+        return None
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and inodes & _open_sockets(folder / "fd"):
+            return int(folder.name)
+    return None
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/net/{table}").read_text("ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for fields in map(str.split, lines):
+            if fields[3] == LISTENING and int(fields[1].rsplit(":", 1)[1], 16) == port:
+                inodes.add(fields[9])
+    return inodes
+
+
+def _open_sockets(folder: Path) -> set[str]:
+    """Inodes of the sockets that a process has open; none when it belongs to another user."""
+    found = set()
+    try:
+        for item in folder.iterdir():
+            target = str(item.readlink())
+            if target.startswith("socket:["):
+                found.add(target[8:-1])
+    except OSError:
+        pass
+    return found
+
+
+def _owner_pid_lsof(port: int) -> int | None:
+    if shutil.which("lsof") is None:
+        return None
+    command = ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fp"]
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return next((int(line[1:]) for line in output.splitlines() if line.startswith("p")), None)
