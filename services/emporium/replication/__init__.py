@@ -1,0 +1,1 @@
+"""The replication protocol, pure: one core, one replicated log, modes as policies."""

@@ -58,11 +58,13 @@ class Heartbeat:
 @dataclass(frozen=True, slots=True)
 class Hello:
     """First start (PROTOCOL 1.8): what an empty replica tells every configured peer, and the
-    answer of any replica to it. `seed` is the digest of the data set that it would write."""
+    answer of any replica to it. `seed` is the digest of the data set that it would write; `seen`
+    the empty incarnations that it knows of, by id: a group forms only when all see the same."""
 
     empty: bool
     incarnation: str
     seed: str
+    seen: tuple[tuple[int, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,12 @@ class FetchLog:
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """A bounded part of the donor's log. With a snapshot, entries follow its index."""
+    """A bounded part of the donor's log. `after` is above what was asked for when the donor no
+    longer keeps those entries."""
 
     epoch: int
     after: int
     entries: tuple[Entry, ...]
-    snapshot: Snapshot | None
     last_index: int  # where the donor's log ends
 
 
@@ -142,6 +144,7 @@ class Append:
     released: int
     round: int  # confirmation round, echoed in the answer
     leaving: bool
+    previous_chain: str  # must be equal where (index, epoch) are: anything else is corruption
 
 
 @dataclass(frozen=True, slots=True)

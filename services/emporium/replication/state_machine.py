@@ -24,8 +24,9 @@ class StateMachine(Protocol):
     def apply(self, index: int, command: str) -> Outcome:
         """Apply one committed command (JSON text). Never raises for a command (PROTOCOL 1.10)."""
 
-    def start(self, data: str) -> None:
-        """Load the data set that the genesis entry carries (JSON text)."""
+    def start(self, data: str) -> tuple[str, ...]:
+        """Load the data set that the genesis entry carries (JSON text); give the lines that the
+        operation log gets for it."""
 
     def snapshot(self) -> str:
         """The whole state as text."""

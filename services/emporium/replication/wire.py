@@ -170,9 +170,9 @@ def decode(text: str | bytes, expected: type | None = None) -> object:
 def register_module(name: str) -> None:
     """Register every record that the module `name` defines."""
     for value in list(vars(sys.modules[name]).values()):
-        if isinstance(value, type) and dataclasses.is_dataclass(value):
-            if value.__module__ == name:
-                _register(value)
+        own = isinstance(value, type) and value.__module__ == name
+        if own and dataclasses.is_dataclass(value):
+            _register(value)
 
 
 register_module(messages.__name__)
