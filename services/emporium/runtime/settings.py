@@ -412,9 +412,7 @@ def read(environ: Mapping[str, str], role: str = "") -> Settings:
         case "order":
             return OrderSettings(**_fields(_replica(environ, common)))
         case "cache":
-            return CacheSettings(
-                **_fields(common), cache_items=_value(environ, table.CACHE_ITEMS)
-            )
+            return CacheSettings(**_fields(common), cache_items=_value(environ, table.CACHE_ITEMS))
         case "frontend":
             return FrontendSettings(
                 **_fields(common), cache_items=_value(environ, table.CACHE_ITEMS)

@@ -151,8 +151,10 @@ ROLE = Setting("ROLE", _choice(*ROLES), "", "what this process is")
 ID = Setting("ID", _ORDINAL, "0", "its id among those of its role: the StatefulSet ordinal")
 HOST = Setting("HOST", _TEXT, "127.0.0.1", "the address to listen on")
 PORT = Setting("PORT", _PORT, "", "the public port; default: as listed for role and id")
-INTERNAL_OFFSET = Setting("INTERNAL_OFFSET", _whole(1, 50_000), "1000", "internal port - public port")
-HEALTH_OFFSET = Setting("HEALTH_OFFSET", _whole(1, 50_000), "2000", "health port - public port")
+INTERNAL_OFFSET = Setting(
+    "INTERNAL_OFFSET", _whole(1, 50_000), "1000", "the internal port's distance"
+)
+HEALTH_OFFSET = Setting("HEALTH_OFFSET", _whole(1, 50_000), "2000", "the health port's distance")
 CATALOG = Setting("CATALOG", _ADDRESSES, "", "public addresses of the catalog replicas")
 ORDER = Setting("ORDER", _ADDRESSES, "", "public addresses of the order replicas")
 CACHE = Setting("CACHE", _ADDRESSES, "", "public addresses of the caches (cache mode server)")
@@ -175,23 +177,25 @@ FAILURE_TIMEOUT_MS = Setting(
 LEASE_MS = Setting("LEASE_MS", _TIME, "", "a holder's lease; min(400, failure timeout / 2)")
 REQUEST_TIMEOUT_MS = Setting("REQUEST_TIMEOUT_MS", _TIME, "5000", "deadline of a public request")
 THREADS = Setting("THREADS", _whole(4, 512), "16", "request threads of the one gunicorn worker")
-FAULTS = Setting("FAULTS", _FLAG, "false", "open the operator and fault routes without a token")
-SECRET_FILE = Setting("SECRET_FILE", _TEXT, "", "secret of the internal port: 1-2 lines, new first")
-OPERATOR_TOKEN_FILE = Setting("OPERATOR_TOKEN_FILE", _TEXT, "", "the operators' token; empty: none is valid")
-ORDERS_PRIVATE = Setting("ORDERS_PRIVATE", _FLAG, "false", "orders need their request id to be read")
+FAULTS = Setting("FAULTS", _FLAG, "false", "open fault and operator routes to all")
+SECRET_FILE = Setting("SECRET_FILE", _TEXT, "", "the internal secret, newest first")
+OPERATOR_TOKEN_FILE = Setting("OPERATOR_TOKEN_FILE", _TEXT, "", "the operators' token")
+ORDERS_PRIVATE = Setting("ORDERS_PRIVATE", _FLAG, "false", "orders need their id to be read")
 LOCK_WAIT_MS = Setting(
     "LOCK_WAIT_MS", _whole(0, 600_000), "10000", "wait for a data folder that is in use"
 )
 LOG_LEVEL = Setting(
     "LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "lines below it are dropped"
 )
-BATCH_ENTRIES = Setting("BATCH_ENTRIES", _whole(1, 10_000), "256", "entries in one message, at most")
-SNAPSHOT_ENTRIES = Setting("SNAPSHOT_ENTRIES", _COUNT, "10000", "applied entries between two snapshots")
-KEEP_ENTRIES = Setting("KEEP_ENTRIES", _whole(0, 10_000_000), "2000", "entries kept before a snapshot")
+BATCH_ENTRIES = Setting("BATCH_ENTRIES", _whole(1, 10_000), "256", "entries in one message at most")
+SNAPSHOT_ENTRIES = Setting("SNAPSHOT_ENTRIES", _COUNT, "10000", "entries between two snapshots")
+KEEP_ENTRIES = Setting("KEEP_ENTRIES", _whole(0, 10_000_000), "2000", "entries kept before one")
 PENDING_PROPOSALS = Setting(
     "PENDING_PROPOSALS", _whole(1, 1_000_000), "1024", "writes in flight, then: overloaded"
 )
-MAX_BODY_BYTES = Setting("MAX_BODY_BYTES", _whole(256, 16_777_216), "65536", "a longer body is refused")
+MAX_BODY_BYTES = Setting(
+    "MAX_BODY_BYTES", _whole(256, 16_777_216), "65536", "longer ones are refused"
+)
 TLS_CERT_FILE = Setting("TLS_CERT_FILE", _TEXT, "", "internal TLS: certificate; all three or none")
 TLS_KEY_FILE = Setting("TLS_KEY_FILE", _TEXT, "", "internal TLS: its key; all three or none")
 TLS_CA_FILE = Setting("TLS_CA_FILE", _TEXT, "", "internal TLS: who signs peers; all three or none")
