@@ -1,0 +1,1 @@
+"""The catalog: items, stock, and the ledger of all sales."""

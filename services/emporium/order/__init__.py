@@ -1,0 +1,1 @@
+"""The orders: exactly one for each sale of the ledger."""
