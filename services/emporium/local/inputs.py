@@ -106,6 +106,7 @@ def _places(
         usual = DEFAULT_COUNTS | {role: int(old[role]) for role in GROUPS if role in old}
     counts = {role: counts[role] or usual[role] for role in DEFAULT_COUNTS}
     check_counts(counts)
+    counts["cache"] = 1 if has_cache or arguments.cache == "server" else 0
     return default_places(counts, HOST), has_cache
 
 

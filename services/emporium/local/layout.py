@@ -152,16 +152,16 @@ def with_third_voters(
 def beside(
     places: Sequence[Place], role: str, is_free: Callable[[str, int], bool], note: str = ""
 ) -> Place:
-    """A further place of `role` on the next free port above all that are planned."""
+    """A further place of `role` on the next free port above its group's, or above all others."""
     host = places[0].host
     taken = {port for place in places for port in place.ports}
-    replica = sum(place.role == role for place in places)
-    last = max(place.port for place in places)
+    group = [place for place in places if place.role == role]
+    last = max(place.port for place in group or places)
     for port in range(last + 1, LAST_PORT + 1):
-        place = Place(role, replica, host, port, note)
+        place = Place(role, len(group), host, port, note)
         if not taken & set(place.ports) and all(is_free(host, each) for each in place.ports):
             return place
-    raise LocalError(f"no free port above {last} for {role}-{replica}")
+    raise LocalError(f"no free port above {last} for {role}-{len(group)}")
 
 
 def in_order(places: Sequence[Place]) -> tuple[Place, ...]:
