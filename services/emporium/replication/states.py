@@ -36,3 +36,11 @@ TRANSITIONS: dict[tuple[State, State], str] = {
     (State.LEAVING, State.FOLLOWING): "newer epoch seen, or no majority heard for a timeout",
 }
 """(from, to): why. `Core` raises on any other transition."""
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram, for docs/PROTOCOLS.md."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.EMPTY.value}"]
+    for (start, end), why in TRANSITIONS.items():
+        lines.append(f"    {start.value} --> {end.value}: {why}")
+    return "\n".join(lines)

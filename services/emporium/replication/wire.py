@@ -170,8 +170,9 @@ def decode(text: str | bytes, expected: type | None = None) -> object:
 def register_module(name: str) -> None:
     """Register every record that the module `name` defines."""
     for value in list(vars(sys.modules[name]).values()):
-        own = isinstance(value, type) and value.__module__ == name
-        if own and dataclasses.is_dataclass(value):
+        if not isinstance(value, type) or value.__module__ != name:
+            continue
+        if dataclasses.is_dataclass(value):
             _register(value)
 
 
