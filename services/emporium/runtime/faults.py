@@ -12,9 +12,10 @@ import heapq
 import itertools
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from emporium.runtime.clock import SYSTEM
 
 EVERYBODY = "*"
 MAXIMUM_DELAY_MS = 60_000.0
@@ -54,7 +55,7 @@ class FaultTable:
         self.own = own
         self.active = False
         self._rules: dict[tuple[str, str], FaultRule] = {}
-        self._random = random.Random(seed)  # noqa: S311 (faults on purpose, no secret)
+        self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._delayer = Delayer()
 
@@ -142,7 +143,7 @@ class FaultTable:
 def _number(document: dict[str, object], name: str) -> float:
     value = document.get(name, 0.0)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name}: expected a number")
+        raise ValueError(f"{name}: expected a number")  # noqa: TRY004 (a bad request)
     return float(value)
 
 
@@ -162,7 +163,7 @@ class Delayer:
         with self._changed:
             if len(self._waiting) >= MAXIMUM_DELAYED:
                 return
-            due = time.monotonic() + delay_ms / 1000
+            due = SYSTEM.now_ms() + delay_ms
             heapq.heappush(self._waiting, (due, next(self._order), action))
             if not self._running:
                 self._running = True
@@ -182,8 +183,8 @@ class Delayer:
         while self._waiting or self._changed.wait(1.0):
             if not self._waiting:
                 continue
-            left = self._waiting[0][0] - time.monotonic()
-            if left <= 0:
+            left_ms = self._waiting[0][0] - SYSTEM.now_ms()
+            if left_ms <= 0:
                 return heapq.heappop(self._waiting)[2]
-            self._changed.wait(left)
+            self._changed.wait(left_ms / 1000)
         return None

@@ -26,6 +26,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from emporium.replication import wire
 
@@ -35,6 +36,7 @@ CODE_BYTES = 32
 NONCE_BYTES = 16
 _LENGTH = struct.Struct(">I")
 _NUMBER = struct.Struct(">cQ")
+Handshake = TypeVar("Handshake")
 
 
 class FrameError(ValueError):
@@ -142,14 +144,15 @@ def plain_frame(record: object) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def plain_record(body: bytes, *kinds: type) -> object:
-    """The handshake record in `body`, one of `kinds`. A version that isn't spoken here is told
-    before anything else is looked at: its other fields may have changed. Raises FrameError."""
+def plain_record(body: bytes, kind: type[Handshake]) -> Handshake:
+    """The handshake record in `body`. A version that isn't spoken here is told before anything
+    else is looked at: its other fields may have changed. Raises FrameError, also for `Rejected`."""
     _check_version(body)
     record = unpack(body)
-    if not isinstance(record, kinds):
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        raise FrameError(f"expected {expected}, got {type(record).__name__}")
+    if isinstance(record, Rejected):
+        raise FrameError(f"rejected: {record.reason[:200]}")
+    if not isinstance(record, kind):
+        raise FrameError(f"expected {kind.__name__}, got {type(record).__name__}")
     return record
 
 
@@ -201,14 +204,14 @@ def introduce(
 
 def choose_secret(
     secrets: Sequence[bytes], challenge: Challenge, introduction: Introduction
-) -> bytes | None:
-    """The acceptor's newest secret that the dialer proves too; None when there is none."""
+) -> bytes:
+    """The acceptor's newest secret that the dialer proves too. Raises FrameError for none."""
     dialer = Peer(introduction.role, introduction.replica)
     for secret in secrets:
         expected = _proof(secret, "dialer", challenge, dialer, introduction.nonce)
         if any(_same(expected, proof) for proof in introduction.proofs[:2]):
             return secret
-    return None
+    raise FrameError("wrong secret: the dialer proves none that is known here")
 
 
 def welcome(secret: bytes, challenge: Challenge, introduction: Introduction) -> Welcome:
@@ -219,12 +222,12 @@ def welcome(secret: bytes, challenge: Challenge, introduction: Introduction) -> 
 
 def confirm_secret(
     secrets: Sequence[bytes], challenge: Challenge, dialer: Peer, nonce: str, answer: Welcome
-) -> bytes | None:
-    """The dialer's secret that the acceptor has proved; None when it proved none."""
+) -> bytes:
+    """The dialer's secret that the acceptor has proved. Raises FrameError for none."""
     for secret in secrets:
         if _same(_proof(secret, "acceptor", challenge, dialer, nonce), answer.proof):
             return secret
-    return None
+    raise FrameError("wrong secret: the acceptor proves none that is known here")
 
 
 def _same(left: str, right: str) -> bool:
@@ -286,7 +289,7 @@ class FrameReader:
         head = start + _LENGTH.size
         if len(buffer) < head:
             return None
-        length = body_length(buffer[start:head], self._bound)
+        length = body_length(bytes(buffer[start:head]), self._bound)
         end = head + CODE_BYTES + length
         if len(buffer) < end:
             return None

@@ -8,9 +8,7 @@ come back. Callbacks run in the readers' threads: they mustn't wait.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from emporium.replication.messages import Heartbeat
 from emporium.runtime.faults import FaultTable
@@ -19,17 +17,8 @@ from emporium.runtime.rpc import Calls, Done, Pending
 from emporium.runtime.settings import CommonSettings
 from emporium.runtime.streams import Credentials, Dialer, Stream, credentials_of
 
-logger = logging.getLogger(__name__)
-
 Addresses = Mapping[str, Mapping[int, tuple[str, int]]]
 """(host, internal port) by role and id."""
-
-
-class Nudged(Protocol):
-    """Whoever hears from a peer may hasten the next connect to it."""
-
-    def nudge(self, role: str, replica: int) -> None:
-        """The peer was heard."""
 
 
 class Hub:
@@ -153,7 +142,7 @@ class Hub:
             for told in self._on_message:
                 told(stream.peer.role, stream.peer.replica, record)
 
-    def _changed(self, stream: Stream, up: bool) -> None:  # noqa: FBT001 (a callback's signature)
+    def _changed(self, stream: Stream, *, up: bool) -> None:
         if not up:
             self._calls.lost(stream)
         for changed in self._on_connect if up else self._on_disconnect:

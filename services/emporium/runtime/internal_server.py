@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import selectors
 import socket
 import threading
-import time
 from collections.abc import Callable
 
+from emporium.runtime import logs
+from emporium.runtime.clock import SYSTEM
 from emporium.runtime.errors import FatalError
 from emporium.runtime.faults import FaultTable
 from emporium.runtime.frames import FrameError, Peer
-from emporium.runtime.streams import Credentials, Stream, accept_handshake, tune
+from emporium.runtime.streams import Credentials, Stream, StreamChanged, accept_handshake, tune
 
 MAXIMUM_CONNECTIONS = 256
 HANDSHAKE_S = 2.0
 BACKLOG = 128
-BIND_PATIENCE_S = 2.0
+BIND_PATIENCE_MS = 2_000.0
 """How long an address may still belong to the process before this one."""
 
-logger = logging.getLogger(__name__)
+_log = logs.logger("internal_server")
 
 
 class InternalServer:
@@ -41,9 +41,9 @@ class InternalServer:
         credentials: Credentials,
         faults: FaultTable,
         on_record: Callable[[Stream, object], None],
-        on_change: Callable[[Stream, bool], None],
+        on_change: StreamChanged,
     ) -> None:
-        """`on_change(stream, up)` is called when a stream is there and when it is lost."""
+        """`on_change(stream, up=...)` is called when a stream is there and when it is lost."""
         self.port = address[1]
         self.refused = 0
         self._own = own
@@ -94,21 +94,21 @@ class InternalServer:
 
     def _listen(self) -> socket.socket:
         family = socket.getaddrinfo(self._host, self.port, type=socket.SOCK_STREAM)[0][0]
-        give_up = time.monotonic() + BIND_PATIENCE_S
+        give_up_ms = SYSTEM.now_ms() + BIND_PATIENCE_MS
         while True:
             listener = socket.socket(family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listener.bind((self._host, self.port))
                 listener.listen(BACKLOG)
-                listener.setblocking(False)
+                listener.settimeout(0)
             except OSError as error:
                 listener.close()
-                if error.errno != errno.EADDRINUSE or time.monotonic() > give_up:
+                if error.errno != errno.EADDRINUSE or SYSTEM.now_ms() > give_up_ms:
                     raise FatalError(
                         f"the internal port {self._host}:{self.port} can't be opened: {error}"
                     ) from error
-                time.sleep(0.05)
+                SYSTEM.sleep_ms(50)
             else:
                 return listener
 
@@ -124,8 +124,8 @@ class InternalServer:
                     continue
                 except OSError as error:
                     if self._listener is listener:  # out of descriptors: it may pass
-                        logger.warning("accept: %s", error)
-                        time.sleep(0.05)
+                        _log.warning("accept: %s", error)
+                        SYSTEM.sleep_ms(50)
                     continue
                 self._admit(connection)
 
@@ -152,21 +152,21 @@ class InternalServer:
             stream = accept_handshake(connection, self._own, self._credentials, self._faults)
         except FrameError as error:
             self.refused += 1
-            logger.warning("a connection was refused: %s", error)
+            _log.warning("a connection was refused: %s", error)
         except OSError as error:  # time-outs and resets: a probe, or a peer that died
-            logger.debug("a connection ended during the handshake: %s", error)
+            _log.debug("a connection ended during the handshake: %s", error)
         finally:
             self._settle(raw, stream)
         if stream is None:
             connection.close()
             return
-        self._on_change(stream, True)
+        self._on_change(stream, up=True)
         try:
             stream.read(self._on_record)
         finally:
             with self._lock:
                 self._streams = tuple(one for one in self._streams if one is not stream)
-            self._on_change(stream, False)
+            self._on_change(stream, up=False)
 
     def _settle(self, raw: socket.socket, stream: Stream | None) -> None:
         """The handshake is over, well or not."""
