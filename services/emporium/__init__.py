@@ -1,0 +1,1 @@
+"""Emporium: an online store whose own services are replicated, with proof."""
