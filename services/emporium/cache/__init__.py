@@ -1,0 +1,1 @@
+"""The cache role, and the rule that everybody follows who keeps copies of items."""

@@ -1,0 +1,1 @@
+"""The frontend role: the public API, the page, and how purchases and reads find their replica."""
