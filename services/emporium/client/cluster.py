@@ -209,7 +209,7 @@ class HttpCluster:
 
     def cut(self, source: str, target: str) -> None:
         """Tell `source` to drop what it sends to `target`."""
-        self._fault(source, "POST", {"cut": [target]})
+        self._fault(source, "POST", {"to": target, "cut": True})
 
     def heal(self) -> None:
         """Tell every running process to drop nothing any more."""

@@ -1,0 +1,6 @@
+"""The scenarios: the seeds' tests 1-8 and ours, 9-16, each with a computed verdict."""
+
+from emporium.client.scenarios.runner import catalogue, choose, run
+from emporium.client.scenarios.stage import Options
+
+__all__ = ["Options", "catalogue", "choose", "run"]

@@ -1,0 +1,123 @@
+"""After each scenario: the load stops, the replicas become equal, and the books are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from emporium.client import conservation, linearizability
+from emporium.client.cluster import GROUPS, DeadlinePassedError, DrillError
+from emporium.client.conservation import Digest, Finding
+from emporium.client.history import BUY, Operation
+from emporium.client.linearizability import Order
+from emporium.client.scenarios.stage import Stage
+from emporium.client.store import Store
+
+FETCHERS = 4
+SHOWN_VIOLATIONS = 3
+
+
+class Books:
+    """Reads the store's books over HTTP; orders that were read once are remembered, since an
+    order never changes, and some of them are read again each time to see that they don't."""
+
+    READ_AGAIN = 20
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._known: dict[int, Order] = {}
+        self.changed: list[str] = []
+
+    def digests(self, stage: Stage) -> list[Digest]:
+        """Every replica's digest, once all are equal; as they are when they don't become so."""
+        found: list[Digest] = []
+
+        def equal() -> bool:
+            found[:] = _digests(stage)
+            return bool(found) and conservation.replicas_equal(found).passed
+
+        try:
+            stage.cluster.wait_until(equal, stage.options.settle_s, "replicas are equal")
+        except DeadlinePassedError:
+            pass  # the check on the digests will say what differs
+        return found
+
+    def orders(self, stage: Stage, length: int) -> list[Order]:
+        """Orders 1 to `length` and whatever follows, as the frontends tell them."""
+        again = [number for number in list(self._known)[-self.READ_AGAIN :] if number <= length]
+        wanted = [number for number in range(1, length + 1) if number not in self._known]
+        with ThreadPoolExecutor(FETCHERS) as pool:
+            parts = [(wanted + again)[start::FETCHERS] for start in range(FETCHERS)]
+            for part in pool.map(lambda numbers: self._fetch(stage, numbers), parts):
+                for number, order in part:
+                    self._remember(number, order)
+        beyond = length + 1
+        while (order := self._fetch(stage, [beyond])[0][1]) is not None:
+            self._remember(beyond, order)
+            beyond += 1
+        return [self._known[number] for number in sorted(self._known)]
+
+    def _remember(self, number: int, order: Order | None) -> None:
+        known = self._known.get(number)
+        if known is not None and known != order:
+            self.changed.append(f"order {number} was {known} and is {order}")
+        if order is not None:
+            self._known[number] = order
+
+    @staticmethod
+    def _fetch(stage: Stage, numbers: Sequence[int]) -> list[tuple[int, Order | None]]:
+        store = Store(stage.cluster.frontends(), token=stage.cluster.operator_token())
+        try:
+            return [(number, store.order(number)) for number in numbers]
+        finally:
+            store.close()
+
+
+def _digests(stage: Stage) -> list[Digest]:
+    found = []
+    for role in GROUPS:
+        for replica in stage.replicas(role):
+            if not replica.answers and not replica.pid and not replica.process:
+                continue  # dead; a scenario that mustn't leave it so has checked that
+            try:
+                found.append(Digest.of(replica.name, role, stage.cluster.digest(replica.name)))
+            except DrillError:
+                return []
+    return found
+
+
+def stock_before(stage: Stage, books: Books) -> tuple[dict[str, int], int]:
+    """At rest: the stock of every item, and how many orders there are. Raises DrillError."""
+    digests = [digest for digest in books.digests(stage) if digest.role == "catalog"]
+    if not digests:
+        raise DrillError("no catalog replica gives a digest")
+    best = max(digests, key=lambda digest: digest.applied)
+    return {item: book["stock"] for item, book in best.books.items()}, best.length
+
+
+def check_store(stage: Stage, books: Books, initial: dict[str, int], ordered: int) -> None:
+    """Add the findings on the books, the history and its linearizability to the stage."""
+    history = stage.recorder.operations()
+    digests = books.digests(stage)
+    if len(digests) < 2:
+        stage.check("digests", passed=False, detail="not every replica gives a digest")
+        return
+    length = max(digest.length for digest in digests)
+    orders = books.orders(stage, length)
+    stage.result.checks += conservation.check_all(digests, orders, history)
+    stage.check("orders never change", not books.changed, "; ".join(books.changed[:5]))
+    new = [order for order in orders if order.number > ordered]
+    stage.result.checks.append(reads_linearizable(history, initial, new))
+    stage.result.figures["orders"] = len(new)
+
+
+def reads_linearizable(
+    history: Sequence[Operation], initial: dict[str, int], orders: Sequence[Order]
+) -> Finding:
+    """The history checker's verdict on what all clients saw."""
+    violations = linearizability.check(history, initial, orders)
+    reads = sum(operation.kind not in (BUY,) for operation in history)
+    detail = f"{len(history)} operations, {reads} of them reads"
+    if violations:
+        detail = "\n".join(str(violation) for violation in violations[:SHOWN_VIOLATIONS])
+    return Finding("reads linearizable", not violations, detail)

@@ -1,0 +1,148 @@
+"""Scenarios 5-8: the seeds' crashes of a catalog replica, by kill -9, and its recovery."""
+
+from __future__ import annotations
+
+from emporium.client.cluster import KILL, Replica
+from emporium.client.history import BUY
+from emporium.client.scenarios.shopping import check_even_load, check_stock_everywhere
+from emporium.client.scenarios.stage import Stage
+from emporium.client.store import Bought
+
+BOOK = "4"
+COPIES = 3
+HAND_BACK_S = 30.0
+
+
+def _buy_copies(stage: Stage) -> None:
+    """Buy three copies of book 4, as far as there are so many, and see them gone."""
+    store = stage.store()
+    before = store.lookup_book(BOOK).stock
+    results = [store.buy_book(BOOK) for _ in range(COPIES)]
+    wanted = min(before, COPIES)
+    bought = sum(isinstance(result, Bought) for result in results)
+    stage.check(f"{wanted} of {COPIES} buys succeed", bought == wanted, f"stock was {before}")
+    after = store.lookup_book(BOOK).stock
+    stage.check("a lookup shows the sales", after == before - bought, f"{before} → {after}")
+    times = [
+        (operation.returned or operation.invoked) - operation.invoked
+        for operation in stage.recorder.operations()
+        if operation.kind == BUY
+    ]
+    stage.result.figures["longest_gap_s"] = max(times, default=0) / 1e9
+    check_stock_everywhere(stage, store, BOOK, after)
+    store.close()
+
+
+def _updates(stage: Stage, name: str) -> int:
+    return stage.cluster.logs(name).count(f"update,{BOOK},na,-1")
+
+
+def _crash(stage: Stage, victim: Replica) -> None:
+    """Kill one catalog replica and go on: buys and lookups work, the others log the updates."""
+    others = [r.name for r in stage.replicas("catalog") if r.answers and r.name != victim.name]
+    updates = {name: _updates(stage, name) for name in others}
+    stock = stage.store(logged=False, recorded=False).lookup_book(BOOK).stock
+    stage.cluster.kill(victim.name)
+    stage.memory[victim.name] = victim
+    gone = stage.replica(victim.name)
+    stage.evidence(
+        f"{victim.name} is killed",
+        not gone.answers and gone.process != victim.process or not gone.pid,
+        f"pid {victim.pid}",
+    )
+    _buy_copies(stage)
+    wanted = min(stock, COPIES)
+    try:
+        stage.cluster.wait_until(
+            lambda: all(_updates(stage, name) - updates[name] == wanted for name in others),
+            stage.options.settle_s,
+            "every living replica has logged the updates",
+        )
+        logged = True
+    except AssertionError:
+        logged = False
+    found = ", ".join(f"{name} {_updates(stage, name) - updates[name]}" for name in others)
+    stage.check("every living replica logs each update once", logged, found)
+
+
+def _dead(stage: Stage) -> Replica | None:
+    """The dead replica as it was when it was killed, if one is dead."""
+    for replica in stage.replicas("catalog"):
+        if not replica.pid and not replica.process:
+            return stage.memory.get(replica.name, replica)
+    return None
+
+
+def _come_back(stage: Stage, before: Replica) -> None:
+    """Start the dead replica: it catches up and shows what was sold without it."""
+    (after,) = stage.start_again(before.name)
+    stage.new_process(before, after)
+    store = stage.store()
+    stock = store.lookup_book(BOOK).stock
+    check_stock_everywhere(stage, store, BOOK, stock)
+    stage.check("it is a voter and caught up", after.voter and after.caught_up)
+    stage.check(
+        "it kept its journal",
+        before.incarnation in ("", after.incarnation),
+        f"incarnation {after.incarnation}",
+    )
+    store.close()
+
+
+def _smallest_reigns(stage: Stage) -> None:
+    """The smallest id gets the reign back."""
+    smallest = min(replica.replica for replica in stage.replicas("catalog"))
+
+    def handed_back() -> bool:
+        reign = stage.reign("catalog")
+        return reign is not None and reign.replica == smallest
+
+    try:
+        stage.cluster.wait_until(handed_back, HAND_BACK_S, "the smallest id reigns")
+    except AssertionError as error:
+        stage.check("the smallest id reigns again", passed=False, detail=str(error))
+    else:
+        stage.check("the smallest id reigns again", passed=True, detail=f"catalog-{smallest}")
+
+
+def primary_crashes(stage: Stage) -> None:
+    """Kill -9 of the primary catalog: another takes over, buys and lookups go on."""
+    stage.needs(KILL)
+    before = stage.primary("catalog")
+    _crash(stage, before)
+    after = stage.wait_reign("catalog", before.epoch)
+    stage.new_epoch("catalog", before, after)
+    check_even_load(stage)
+
+
+def primary_recovers(stage: Stage) -> None:
+    """The killed primary comes back, catches up and reigns again."""
+    stage.needs(KILL)
+    victim = _dead(stage)
+    if victim is None:
+        victim = stage.primary("catalog")
+        _crash(stage, victim)
+        stage.wait_reign("catalog", victim.epoch)
+    _come_back(stage, victim)
+    _smallest_reigns(stage)
+
+
+def backup_crashes(stage: Stage) -> None:
+    """Kill -9 of a backup catalog: nobody notices."""
+    stage.needs(KILL)
+    before = stage.primary("catalog")
+    victim = stage.backups("catalog")[0]
+    _crash(stage, victim)
+    after = stage.primary("catalog")
+    stage.check("the primary goes on", after.name == before.name, f"{after.name} reigns")
+    check_even_load(stage)
+
+
+def backup_recovers(stage: Stage) -> None:
+    """The killed backup comes back and catches up."""
+    stage.needs(KILL)
+    victim = _dead(stage)
+    if victim is None:
+        victim = stage.backups("catalog")[0]
+        _crash(stage, victim)
+    _come_back(stage, victim)

@@ -1,0 +1,69 @@
+"""Scenarios 9, 10, 11 and 16: kill -9 under load, of one process, of two, of all replicas."""
+
+from __future__ import annotations
+
+import time
+
+from emporium.client.cluster import GROUPS, KILL
+from emporium.client.scenarios.stage import NotPossibleError, Stage
+
+
+def order_primary(stage: Stage) -> None:
+    """Kill -9 of the order primary: another takes over, and it comes back."""
+    stage.needs(KILL)
+    before = stage.primary("order")
+    stage.cluster.kill(before.name)
+    stage.new_epoch("order", before, stage.wait_reign("order", before.epoch))
+    stage.go_on_buying()
+    (after,) = stage.start_again(before.name)
+    stage.new_process(before, after)
+
+
+def cache_and_frontend(stage: Stage) -> None:
+    """Kill -9 of the cache, then of one of two frontends: clients go on with the other one."""
+    stage.needs(KILL)
+    frontends = stage.replicas("frontend")
+    if len(frontends) < 2:
+        raise NotPossibleError("a second frontend is needed")
+    victims = [*stage.replicas("cache"), frontends[-1]]
+    for victim in victims:
+        stage.cluster.kill(victim.name)
+        gone = stage.replica(victim.name)
+        stage.evidence(f"{victim.name} is killed", not gone.answers, f"pid {victim.pid}")
+        stage.go_on_buying()
+    stage.check("purchases go on meanwhile", passed=True, detail="through the other frontend")
+    for before, after in zip(victims, stage.start_again(*[v.name for v in victims]), strict=True):
+        stage.new_process(before, after)
+
+
+def everything_at_once(stage: Stage) -> None:
+    """Kill -9 of all catalog and order replicas at once: the store recovers by itself."""
+    stage.needs(KILL)
+    primaries = {role: stage.primary(role) for role in GROUPS}
+    victims = [replica for role in GROUPS for replica in stage.replicas(role)]
+    for victim in victims:
+        stage.cluster.kill(victim.name)
+    still = [victim.name for victim in victims if stage.replica(victim.name).answers]
+    stage.evidence("no replica answers", not still, ", ".join(still) or "all are dead")
+    names = [victim.name for victim in victims]
+    for before, after in zip(victims, stage.start_again(*names), strict=True):
+        stage.new_process(before, after)
+    for role, before in primaries.items():
+        stage.new_epoch(role, before, stage.wait_reign(role, before.epoch))
+
+
+def both_primaries(stage: Stage) -> None:
+    """Kill -9 of the catalog's and the order's primary in the same second."""
+    stage.needs(KILL)
+    before = {role: stage.primary(role) for role in GROUPS}
+    began = time.monotonic()
+    for victim in before.values():
+        stage.cluster.kill(victim.name)
+    took = time.monotonic() - began
+    stage.evidence("both in the same second", took < 1.0, f"{took:.3f} s apart")
+    for role, victim in before.items():
+        stage.new_epoch(role, victim, stage.wait_reign(role, victim.epoch))
+    stage.go_on_buying()
+    names = [victim.name for victim in before.values()]
+    for victim, after in zip(before.values(), stage.start_again(*names), strict=True):
+        stage.new_process(victim, after)

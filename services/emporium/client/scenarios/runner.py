@@ -1,0 +1,196 @@
+"""Runs scenarios one after the other on one store and writes the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emporium.client import history
+from emporium.client.cluster import Cluster, DeadlinePassedError, DrillError, Replica
+from emporium.client.report import Report, ScenarioResult
+from emporium.client.scenarios import crashes, kills, shopping, troubles
+from emporium.client.scenarios.aftermath import Books, check_store, stock_before
+from emporium.client.scenarios.stage import NotPossibleError, Options, Stage
+from emporium.client.store import StoreError
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One scenario. `under_load`: with the background load, and its conditions."""
+
+    number: int
+    name: str
+    run: Callable[[Stage], None]
+    under_load: bool = False
+
+    @property
+    def summary(self) -> str:
+        """One line: what is done and what must come of it."""
+        return " ".join((self.run.__doc__ or "").split())
+
+
+SCENARIOS = (
+    Scenario(1, "search", shopping.search_twice),
+    Scenario(2, "lookup", shopping.lookup_twice),
+    Scenario(3, "buy", shopping.buy_until_gone),
+    Scenario(4, "race", shopping.race_for_the_last),
+    Scenario(5, "primary-crash", crashes.primary_crashes),
+    Scenario(6, "primary-recovery", crashes.primary_recovers),
+    Scenario(7, "backup-crash", crashes.backup_crashes),
+    Scenario(8, "backup-recovery", crashes.backup_recovers),
+    Scenario(9, "order-primary", kills.order_primary, under_load=True),
+    Scenario(10, "cache-and-frontend", kills.cache_and_frontend, under_load=True),
+    Scenario(11, "all-at-once", kills.everything_at_once, under_load=True),
+    Scenario(12, "pause", troubles.pause_primary, under_load=True),
+    Scenario(13, "retry-storm", troubles.retry_storm, under_load=True),
+    Scenario(14, "lost-disk", troubles.lost_disk, under_load=True),
+    Scenario(15, "one-way-cut", troubles.one_way_cuts, under_load=True),
+    Scenario(16, "both-primaries", kills.both_primaries, under_load=True),
+)
+
+
+def catalogue() -> list[tuple[int, str, str]]:
+    """(number, name, one line) of every scenario."""
+    return [(scenario.number, scenario.name, scenario.summary) for scenario in SCENARIOS]
+
+
+def choose(names: Sequence[str]) -> list[Scenario]:
+    """The scenarios of these names, numbers or ranges (`9-16`); all when empty. Raises
+    ValueError, which lists the names."""
+    chosen: set[int] = set()
+    by_name = {scenario.name: scenario.number for scenario in SCENARIOS}
+    numbers = {scenario.number for scenario in SCENARIOS}
+    for name in names:
+        low, dash, high = name.partition("-")
+        if name in by_name:
+            chosen.add(by_name[name])
+        elif name.isdecimal() and int(name) in numbers:
+            chosen.add(int(name))
+        elif dash and low.isdecimal() and high.isdecimal() and {int(low), int(high)} <= numbers:
+            chosen.update(range(int(low), int(high) + 1))
+        else:
+            known = ", ".join(f"{s.number} {s.name}" for s in SCENARIOS)
+            raise ValueError(f"there is no scenario {name!r}; there are: {known}")
+    return [s for s in SCENARIOS if not names or s.number in chosen]
+
+
+def run(
+    cluster: Cluster,
+    names: Sequence[str],
+    output_dir: Path,
+    progress: Progress = print,
+    options: Options | None = None,
+) -> Report:
+    """Run scenarios against a store that was started with `items.scenario_items()`.
+
+    Scenarios 1-8 compare with golden logs, so they want a fresh store. The report
+    (`scenarios.json`, `scenarios.md`), each scenario's history and the operation logs are written
+    to `output_dir`. Raises ValueError for an unknown name.
+    """
+    chosen = choose(names)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    report = Report("Emporium scenarios")
+    books, memory = Books(), dict[str, Replica]()
+    for scenario in chosen:
+        progress(f"{scenario.number:2} {scenario.name}: {scenario.summary}")
+        result = ScenarioResult(scenario.number, scenario.name, scenario.summary)
+        stage = Stage(cluster, options or Options(), result, output_dir, progress, memory)
+        _play(stage, scenario, books)
+        report.results.append(result)
+        progress(_line(result))
+        report.write(output_dir, "scenarios")
+    keep_logs(cluster, output_dir / "operation_logs")
+    return report
+
+
+def _line(result: ScenarioResult) -> str:
+    parts = [f"{result.number:2} {result.name}: {result.verdict}", f"{result.seconds:.1f} s"]
+    gap = result.figures.get("longest_gap_s")
+    if isinstance(gap, float):
+        parts.append(f"longest time without a buy {gap:.2f} s")
+    bad = [found.name for found in result.checks + result.evidence if not found.passed]
+    if bad or result.error:
+        parts.append("; ".join([*bad, *result.error.splitlines()[:1]]))
+    return ", ".join(parts)
+
+
+def keep_logs(cluster: Cluster, folder: Path) -> None:
+    """Copy every operation log there is into the folder, named as the seeds name them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for replica in cluster.replicas():
+        lines = cluster.logs(replica.name)
+        if lines:
+            number = "" if replica.role in ("cache", "frontend") else str(replica.replica)
+            path = folder / f"{replica.role}{number}_log"
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _play(stage: Stage, scenario: Scenario, books: Books) -> None:
+    began, result = time.monotonic(), stage.result
+    try:
+        initial, ordered = prepare(stage, books, scenario.number in (6, 8))
+        try:
+            act(stage, scenario.run, scenario.under_load)
+        finally:
+            finish(stage)
+        check_store(stage, books, initial, ordered)
+    except NotPossibleError as error:
+        stage.check("the store can be checked", passed=True)
+        stage.evidence("the fault can be made", shown=False, detail=str(error))
+    except (DeadlinePassedError, DrillError, StoreError, OSError, KeyError) as error:
+        result.error = f"{type(error).__name__}: {error}"
+    result.seconds = time.monotonic() - began
+    path = stage.output / f"history-{scenario.number:02}.jsonl"
+    history.write(path, stage.recorder.operations())
+    result.history = path.name
+
+
+def prepare(stage: Stage, books: Books, someone_may_be_dead: bool) -> tuple[dict[str, int], int]:
+    """Everything is up and at rest; the stock and the number of orders before the scenario."""
+    if not someone_may_be_dead:
+        down = [r.name for r in stage.cluster.replicas() if not r.pid and not r.process]
+        stage.start_again(*down) if down else stage.wait_healthy()
+    return stock_before(stage, books)
+
+
+def act(stage: Stage, run_scenario: Callable[[Stage], None], under_load: bool) -> None:
+    """The scenario itself, with the load around it where it wants one."""
+    if not under_load:
+        run_scenario(stage)
+        return
+    load = stage.start_load()
+    run_scenario(stage)
+    stage.wait_healthy()
+    stage.go_on_buying()
+    load.wait_acknowledged(stage.options.purchases, stage.options.load_s, since=0)
+
+
+def finish(stage: Stage) -> None:
+    """Stop the load and say what it saw."""
+    load, result = stage.load, stage.result
+    if load is None:
+        return
+    load.stop()
+    counts = load.counts()
+    result.figures.update(
+        longest_gap_s=counts.longest_gap_s,
+        acknowledged=counts.acknowledged,
+        refused=counts.refused,
+        unknown=counts.unknown,
+        reads=counts.reads,
+        cached_reads=counts.cached_reads,
+        failed_reads=counts.failed_reads,
+    )
+    wanted = stage.options.purchases
+    stage.evidence(
+        f"at least {wanted} background purchases",
+        counts.acknowledged >= wanted,
+        f"{counts.acknowledged} acknowledged",
+    )
+    if stage.cluster.cache_mode() != "off":
+        stage.evidence("a cached read", counts.cached_reads, f"{counts.cached_reads} cached reads")
+    stage.check("the load ran to its end", not load.errors, "; ".join(load.errors[:3]))

@@ -1,0 +1,151 @@
+"""Scenarios 1-4: the seeds' tests without a fault, on a fresh store, against the golden logs."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from urllib.parse import quote
+
+from emporium.client.items import LOAD_ITEMS
+from emporium.client.scenarios import golden
+from emporium.client.scenarios.stage import Stage
+from emporium.client.store import Bought, Refused, Result, Store
+
+EVEN_READS = 12
+CACHE_READY_S = 20.0
+TOPICS = ("distributed systems", "graduate school")
+COSTS = {"1": "10", "2": "20", "3": "5", "4": "15", "5": "15", "6": "15", "7": "15"}
+STOCKS = {"1": 3, "2": 3, "3": 3, "4": 6, "5": 3, "6": 3, "7": 3}
+
+
+def warm_up(stage: Stage) -> None:
+    """Wait until the first frontend answers from a copy, so that the logs show the cache at work."""
+    if stage.cluster.cache_mode() == "off":
+        return
+    store = stage.store(logged=False, recorded=False)
+    stage.cluster.wait_until(
+        lambda: store.lookup(LOAD_ITEMS[0]).cached, CACHE_READY_S, "a copy answers a lookup"
+    )
+    store.close()
+
+
+def search_twice(stage: Stage) -> None:
+    """Search each topic twice: the same and right answer, from the cache the second time."""
+    warm_up(stage)
+    marks = golden.mark(stage)
+    store = stage.store()
+    answers = [store.get(f"/search?topic={quote(topic)}") for _ in range(2) for topic in TOPICS]
+    stage.check("both searches of a topic agree", answers[:2] == answers[2:])
+    counts = [len(answer.get("result", [])) for answer in answers[:2]]
+    stage.check("all books are found", counts == [2, 4], f"{counts}")
+    golden.compare(stage, 1, marks)
+
+
+def lookup_twice(stage: Stage) -> None:
+    """Look each book up twice: the same and right answer, from the cache the second time."""
+    warm_up(stage)
+    marks = golden.mark(stage)
+    store = stage.store()
+    wrong = []
+    for item, stock in STOCKS.items():
+        first, second = store.lookup_book(item), store.lookup_book(item)
+        if (first.stock, second.stock) != (stock, stock) or first.title != second.title:
+            wrong.append(f"book {item}: {first}, {second}")
+    stage.check("both lookups of a book agree and are right", not wrong, "; ".join(wrong))
+    golden.compare(stage, 2, marks)
+
+
+def buy_until_gone(stage: Stage) -> None:
+    """Buy the 3 copies of book 1 and one more: replicas and cache agree, the load is even."""
+    warm_up(stage)
+    marks = golden.mark(stage)
+    store = stage.store()
+    results = [store.buy_book("1") for _ in range(4)]
+    stage.check(
+        "three buys succeed, the fourth fails",
+        all(isinstance(result, Bought) for result in results[:3])
+        and isinstance(results[3], Refused),
+        _kinds(results),
+    )
+    golden.compare(stage, 3, marks)
+    seen = [store.lookup_book("1").stock for _ in range(3)]
+    stage.check("the cache shows the sale", seen == [0, 0, 0], f"{seen}")
+    check_stock_everywhere(stage, store, "1", 0)
+    check_even_load(stage)
+
+
+def race_for_the_last(stage: Stage) -> None:
+    """Four clients race for the 3 copies of book 2: three get one, on every replica."""
+    warm_up(stage)
+    marks = golden.mark(stage)
+    gate = threading.Barrier(4)
+    results: list[Result] = []
+
+    def client(number: int) -> None:
+        store = stage.store(f"Client{number}")
+        gate.wait(10)
+        results.append(store.buy_book("2"))
+        store.close()
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    won = sum(isinstance(result, Bought) for result in results)
+    lost = sum(isinstance(result, Refused) for result in results)
+    stage.check("three clients win, one loses", (won, lost) == (3, 1), _kinds(results))
+    golden.compare(stage, 4, marks, racing=True)
+    check_stock_everywhere(stage, stage.store(logged=False), "2", 0)
+
+
+def _kinds(results: list[Result]) -> str:
+    return ", ".join(type(result).__name__ for result in results)
+
+
+def replica_stock(store: Store, address: str, item: str) -> int:
+    """What a catalog replica's own `query_by_item` says; -1 when it doesn't say."""
+    answer = store.get_at(f"http://{address}/query_by_item?item_number={item}")
+    result = answer.body.get("result")
+    return int(result["stock"]) if isinstance(result, dict) else -1
+
+
+def check_stock_everywhere(stage: Stage, store: Store, item: str, stock: int) -> None:
+    """Every catalog replica that runs shows the same stock."""
+    seen = {
+        replica.name: replica_stock(store, replica.address, item)
+        for replica in stage.replicas("catalog")
+        if replica.answers
+    }
+    stage.check(
+        f"all catalog replicas have {stock} copies of book {item}",
+        len(seen) >= 2 and set(seen.values()) == {stock},
+        ", ".join(f"{name} {count}" for name, count in seen.items()),
+    )
+
+
+def check_even_load(stage: Stage) -> None:
+    """Reads per healthy catalog replica differ by at most 1; a dead one gets none.
+
+    Every read searches a topic of its own, so that no copy answers; all go through one frontend,
+    for round robin is a frontend's own.
+    """
+    store = stage.store(logged=False, recorded=False)
+    replicas = stage.replicas("catalog")
+    healthy = {replica.name for replica in replicas if replica.healthy}
+    before = {replica.name: len(stage.cluster.logs(replica.name)) for replica in replicas}
+    word = uuid.uuid4().hex[:8]
+    for number in range(EVEN_READS):
+        store.get(f"/search?topic=even-{word}-{number}")
+    store.close()
+    counts = {
+        name: sum(
+            f"query_by_topic,even-{word}" in line for line in stage.cluster.logs(name)[start:]
+        )
+        for name, start in before.items()
+    }
+    alive = [count for name, count in counts.items() if name in healthy]
+    dead = [count for name, count in counts.items() if name not in healthy]
+    even = max(alive) - min(alive) <= 1 and sum(alive) == EVEN_READS and not any(dead)
+    detail = ", ".join(f"{name} {count}" for name, count in counts.items())
+    stage.check("reads are spread evenly, a dead replica gets none", even, detail)

@@ -1,0 +1,181 @@
+"""What a scenario works with: the cluster, a client, the load, and where its findings go.
+
+A scenario is a function of one `Stage`. It calls `check` for what must hold, `evidence` for the
+proof that its fault really happened, and the verbs of this class for what it does to the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emporium.client.cluster import GROUPS, Cluster, Replica
+from emporium.client.conservation import Finding
+from emporium.client.history import Recorder
+from emporium.client.report import ScenarioResult
+from emporium.client.store import ClientLog, Store
+from emporium.client.workload import Load, LoadSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Bounds of a run. Deadlines in seconds."""
+
+    purchases: int = 500  # acknowledged by the background load, at least
+    before: int = 60  # of those before the fault
+    during: int = 40  # acknowledged while the fault lasts, at least
+    healthy_s: float = 60.0  # until all replicas are voters, caught up and serving
+    takeover_s: float = 30.0  # until a group has a new reign
+    load_s: float = 120.0  # until the load has its purchases
+    settle_s: float = 30.0  # until the replicas are equal
+    load: LoadSettings = field(default_factory=LoadSettings)
+
+
+class NotPossibleError(Exception):
+    """The cluster can't do what the scenario needs: "not shown", with the reason."""
+
+
+class Stage:
+    """One scenario's view of the store."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        options: Options,
+        result: ScenarioResult,
+        output: Path,
+        say: Callable[[str], None],
+        memory: dict[str, Replica] | None = None,
+    ) -> None:
+        """`say` takes one line of progress; `memory` lasts over the scenarios of a run."""
+        self.cluster = cluster
+        self.options = options
+        self.result = result
+        self.output = output
+        self.say = say
+        self.recorder = Recorder()
+        self.log = ClientLog(output / "client_log")
+        self.load: Load | None = None
+        self.memory = {} if memory is None else memory  # replicas as they were when killed
+
+    # --- findings ---
+
+    def check(self, name: str, passed: object, detail: str = "") -> None:
+        """Something that must hold."""
+        self.result.checks.append(Finding(name, bool(passed), detail))
+
+    def evidence(self, name: str, shown: object, detail: str = "") -> None:
+        """Proof that the fault happened; without it the scenario is "not shown"."""
+        self.result.evidence.append(Finding(name, bool(shown), detail))
+
+    def needs(self, *drills: str) -> None:
+        """Raises NotPossibleError when the cluster lacks a drill."""
+        missing = sorted(set(drills) - self.cluster.drills())
+        if missing:
+            raise NotPossibleError(f"this cluster has no drill for: {', '.join(missing)}")
+
+    # --- clients ---
+
+    def store(self, name: str = "Client0", *, logged: bool = True, recorded: bool = True) -> Store:
+        """A client of all frontends, which begins with the first."""
+        return Store(
+            self.cluster.frontends(),
+            name=name,
+            log=self.log if logged else None,
+            recorder=self.recorder if recorded else None,
+        )
+
+    def start_load(self) -> Load:
+        """Start the background load and wait until it buys."""
+        self.load = Load(self.cluster.frontends(), self.recorder, self.options.load)
+        self.load.start()
+        self.load.wait_acknowledged(self.options.before, self.options.load_s, since=0)
+        return self.load
+
+    def go_on_buying(self, more: int = 0) -> None:
+        """Wait until the load has `more` (default: `during`) further purchases."""
+        if self.load is not None:
+            self.load.wait_acknowledged(more or self.options.during, self.options.load_s)
+
+    # --- replicas ---
+
+    def replicas(self, role: str) -> list[Replica]:
+        """All replicas of a role."""
+        return self.cluster.replicas(role)
+
+    def replica(self, name: str) -> Replica:
+        """One process. Raises NotPossibleError when there is none of that name."""
+        for replica in self.cluster.replicas(name.rsplit("-", 1)[0]):
+            if replica.name == name:
+                return replica
+        raise NotPossibleError(f"there is no {name} in this store")
+
+    def reign(self, role: str) -> Replica | None:
+        """The replica that reigns over the group, by the newest epoch; None between two reigns."""
+        reigning = [replica for replica in self.replicas(role) if replica.reigning]
+        return max(reigning, key=lambda replica: replica.epoch, default=None)
+
+    def primary(self, role: str) -> Replica:
+        """The reigning replica, waiting for one. Raises DeadlinePassedError."""
+        return self.wait_reign(role, 0)
+
+    def wait_reign(self, role: str, above: int) -> Replica:
+        """Wait for a reign of an epoch above `above`. Raises DeadlinePassedError."""
+        found: list[Replica] = []
+
+        def reigns() -> bool:
+            reign = self.reign(role)
+            if reign is None or reign.epoch <= above:
+                return False
+            found.append(reign)
+            return True
+
+        what = f"{role} has a reign of an epoch above {above}"
+        self.cluster.wait_until(reigns, self.options.takeover_s, what)
+        return found[-1]
+
+    def backups(self, role: str) -> list[Replica]:
+        """The healthy replicas that don't reign."""
+        primary = self.primary(role)
+        return [r for r in self.replicas(role) if r.healthy and r.name != primary.name]
+
+    def wait_healthy(self, *names: str) -> None:
+        """Wait until these processes (default: all) are up, voters, caught up and serve."""
+
+        def healthy() -> bool:
+            return not self._ailing(names)
+
+        try:
+            self.cluster.wait_until(healthy, self.options.healthy_s, "everything is healthy")
+        except AssertionError as error:
+            raise type(error)(f"{error}: {', '.join(self._ailing(names))} isn't") from error
+
+    def _ailing(self, names: tuple[str, ...]) -> list[str]:
+        chosen = [r for r in self.cluster.replicas() if not names or r.name in names]
+        ailing = [replica.name for replica in chosen if not replica.healthy]
+        for role in GROUPS:
+            group = [r for r in chosen if r.role == role]
+            if len(group) > 1 and not any(r.reigning for r in group):
+                ailing.append(f"{role}'s reign")
+        return ailing
+
+    def start_again(self, *names: str) -> list[Replica]:
+        """Start processes that don't run and wait until they are healthy; how they are then."""
+        for name in names:
+            self.cluster.start(name)
+        self.wait_healthy(*names)
+        return [self.replica(name) for name in names]
+
+    def new_process(self, before: Replica, after: Replica) -> None:
+        """Evidence that a process is another one than before."""
+        old, new = before.process or before.pid, after.process or after.pid
+        self.evidence(f"{before.name} is a new process", new and new != old, f"{old} → {new}")
+
+    def new_epoch(self, role: str, before: Replica, after: Replica) -> None:
+        """Evidence that a group has a newer reign than before."""
+        self.evidence(
+            f"{role} has a new epoch",
+            after.epoch > before.epoch,
+            f"{before.name} in epoch {before.epoch} → {after.name} in epoch {after.epoch}",
+        )

@@ -1,0 +1,136 @@
+"""The scenarios on a pretended store: all pass on a true one, and each broken promise is seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from emporium.client import history, kill_loop, scenarios
+from emporium.client.report import FAILED, NOT_SHOWN, PASSED, Report
+from emporium.client.scenarios import Options
+from emporium.client.workload import LoadSettings
+from tests.scenarios import fake_store
+from tests.scenarios.fake_store import FakeCluster
+
+QUICK = Options(
+    purchases=500,
+    before=20,
+    during=10,
+    healthy_s=3,
+    takeover_s=3,
+    load_s=20,
+    settle_s=0.3,
+    load=LoadSettings(buyers=3, readers=2, buy_pause_s=0.001, read_pause_s=0.002, deadline_s=5),
+)
+
+
+def run(bug: str, names: list[str], output: Path) -> Report:
+    """The named scenarios on a fresh store with a planted bug."""
+    with FakeCluster.open(bug) as cluster:
+        return scenarios.run(cluster, names, output, lambda _line: None, QUICK)
+
+
+def explain(report: Report) -> str:
+    """The report, for a failed assertion."""
+    return report.to_text()
+
+
+def test_all_scenarios_pass_on_a_true_store(tmp_path: Path) -> None:
+    """Every scenario passes, and the report and the histories lie in the output folder."""
+    report = run("", [], tmp_path)
+    assert [result.verdict for result in report.results] == [PASSED] * 16, explain(report)
+    assert report.passed
+    told = json.loads((tmp_path / "scenarios.json").read_text("utf-8"))
+    assert told["passed"] and len(told["results"]) == 16
+    assert "**Verdict: passed** (16 of 16 scenarios)" in (tmp_path / "scenarios.md").read_text()
+    operations = history.read(tmp_path / "history-09.jsonl")
+    assert sum(operation.acknowledged for operation in operations) >= 500
+    assert (tmp_path / "operation_logs" / "catalog0_log").exists()
+    assert "Client0: Send request http" in (tmp_path / "client_log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("bug", "name", "checks"),
+    [
+        (fake_store.OVERSELL, "4", {"three clients win, one loses", "nothing oversold"}),
+        (fake_store.LOSE, "9", {"no acknowledged purchase lost", "order numbers without gap"}),
+        (
+            fake_store.DOUBLE,
+            "13",
+            {"every call is answered with the one order", "no duplicate order"},
+        ),
+        (fake_store.GAP, "9", {"order numbers without gap"}),
+        (fake_store.STALE, "9", {"reads linearizable"}),
+        (fake_store.UNEQUAL, "2", {"replicas equal"}),
+        (fake_store.NOT_CONSERVED, "1", {"conservation"}),
+        (fake_store.UNEVEN, "3", {"reads are spread evenly, a dead replica gets none"}),
+    ],
+)
+def test_a_broken_promise_is_seen(bug: str, name: str, checks: set[str], tmp_path: Path) -> None:
+    """Each planted bug fails the check that is there for it."""
+    report = run(bug, [name], tmp_path)
+    (result,) = report.results
+    assert result.verdict == FAILED
+    failed = {found.name for found in result.checks if not found.passed}
+    assert checks <= failed, explain(report)
+    assert not report.passed
+
+
+@pytest.mark.parametrize("name", ["5", "9", "10", "11", "16"])
+def test_a_fault_that_did_not_happen_is_not_a_pass(name: str, tmp_path: Path) -> None:
+    """Where kills do nothing, no scenario that needs one passes."""
+    report = run(fake_store.NO_FAULT, [name], tmp_path)
+    assert report.results[0].verdict in (NOT_SHOWN, FAILED)
+    assert not report.passed
+
+
+def test_too_few_purchases_are_not_shown(tmp_path: Path) -> None:
+    """A scenario under load without a cached read is "not shown", which fails the run."""
+    with FakeCluster.open(fake_store.UNCACHED) as cluster:
+        report = scenarios.run(cluster, ["9"], tmp_path, lambda _line: None, QUICK)
+    assert report.results[0].verdict == NOT_SHOWN, explain(report)
+    assert not report.passed
+
+
+def test_a_missing_drill_is_not_shown(tmp_path: Path) -> None:
+    """A cluster that can't cut connections doesn't pass the scenario of the cuts."""
+    with FakeCluster.open() as cluster:
+        report = scenarios.run(
+            cluster.without("cut"), ["one-way-cut"], tmp_path, lambda _line: None, QUICK
+        )
+    assert report.results[0].verdict == NOT_SHOWN, explain(report)
+
+
+def test_names_numbers_and_ranges_choose_scenarios() -> None:
+    """Scenarios are chosen by number, range or name, and an unknown one is an error."""
+    assert [s.number for s in scenarios.choose(["05", "9-11", "race"])] == [4, 5, 9, 10, 11]
+    assert len(scenarios.choose([])) == len(scenarios.catalogue()) == 16
+    with pytest.raises(ValueError, match="no scenario 'zebra'"):
+        scenarios.choose(["zebra"])
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_the_kill_loop_passes_on_a_true_store(waiting: bool, tmp_path: Path) -> None:
+    """Both forms of the kill loop run and write their report."""
+    with FakeCluster.open() as cluster:
+        report = kill_loop.run(
+            cluster,
+            4,
+            seed=1,
+            waiting=waiting,
+            output_dir=tmp_path,
+            progress=lambda _line: None,
+            options=QUICK,
+        )
+    assert report.passed, explain(report)
+    assert (tmp_path / "kill-loop.json").exists()
+
+
+def test_the_kill_loop_sees_a_lost_order(tmp_path: Path) -> None:
+    """A store that loses orders doesn't pass the kill loop."""
+    with FakeCluster.open(fake_store.LOSE) as cluster:
+        report = kill_loop.run(
+            cluster, 3, 1, waiting=False, output_dir=tmp_path, progress=print, options=QUICK
+        )
+    assert not report.passed
