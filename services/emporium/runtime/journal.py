@@ -108,15 +108,12 @@ class Journal:
                 raise Corrupt(reason)
             self._fold("TRUNCATE")
             self._mark.start(contents.state)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self.close()
             raise opening_failed(error, self.path) from error
         except (ValueError, OverflowError) as error:  # text or numbers that no row of ours has
             self.close()
             raise Corrupt(f"the journal is broken: {error}") from error
-        except OSError as error:
-            self.close()
-            raise writing_failed(error, self.path) from error
         except JournalError:
             self.close()
             raise

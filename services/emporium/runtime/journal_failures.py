@@ -109,8 +109,12 @@ def writing_failed(error: Exception, path: Path) -> JournalError:
     return JournalError(f"{reason}; this replica will start again without it, as a learner")
 
 
-def opening_failed(error: sqlite3.Error, path: Path) -> JournalError:
+def opening_failed(error: Exception, path: Path) -> JournalError:
     """The error to leave with, or Corrupt when the file is to be set aside."""
+    if isinstance(error, OSError):
+        if error.errno == errno.EIO or is_full(error, path):
+            return writing_failed(error, path)
+        return JournalError(f"the journal {path} can't be opened: {error}")
     code = error_code(error) & 0xFF
     if error_code(error) == sqlite3.SQLITE_IOERR_SHORT_READ:
         return Corrupt(f"the journal ends in the middle: {error}")
