@@ -66,6 +66,10 @@ class Launcher:
             return None
         return cls(folder, Plan.from_json(content["plan"]), content["command"])
 
+    def occupants(self) -> list[str]:
+        """What of the store lives, by name."""
+        return _occupants(read_json(self.folder.run_file))
+
     # --- the run file ---
 
     def begin(self) -> None:
