@@ -124,8 +124,19 @@ class Module:
 
     @cached_property
     def tree(self) -> ast.Module:
-        """Its syntax tree."""
-        return ast.parse(self.text, str(self.path))
+        """Its syntax tree; an empty one when it has a syntax error, see `syntax_error`."""
+        try:
+            return ast.parse(self.text, str(self.path))
+        except SyntaxError:
+            return ast.Module([], [])
+
+    def syntax_error(self) -> SyntaxError | None:
+        """What is wrong with its text, if anything."""
+        try:
+            ast.parse(self.text, str(self.path))
+        except SyntaxError as error:
+            return error
+        return None
 
     def imports(self) -> list[Import]:
         """Everything that it imports, wherever in the file: `from a import b` is a and a.b."""

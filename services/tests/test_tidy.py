@@ -18,7 +18,6 @@ from tests.repository import ROOT, SERVICES, Module, modules, package_modules, s
 ROLES = ("catalog", "order", "cache", "frontend")
 FUNCTION_LINES = 60
 FILE_LINES = 500
-LINE_CHARACTERS = 100
 
 # room -> the rooms whose modules it may import, besides its own. `requests` modules are the
 # interface of a role and may be imported by every role; see MAY_IMPORT_MODULES for single ones.
@@ -54,6 +53,9 @@ ADAPTERS = re.compile(r"(app|wsgi)\.py|routes.*\.py|problems\.py|pages\.py")
 # What an adapter may use of the world: http.HTTPStatus. Editions read the files that they ship.
 ADAPTERS_MAY = frozenset({"http"})
 EDITIONS_MAY = frozenset({"pathlib"})
+# A cache and a frontend are asked by many threads at once and guard their rules with a lock;
+# catalog and order have a driver instead. Nobody but the runtime starts threads (BANNED).
+LOCKS_MAY = frozenset({"threading"})
 
 CLOCK = "runtime.clock"
 # (rooms, or "tests"; the name that is called; what stands in for it)
@@ -69,6 +71,8 @@ BANNED = [
     (("replication", *ROLES), "id", "a counter or a name: id() differs in each process"),
     (("replication", "runtime", *ROLES, "editions"), "print", "runtime.logs or the operation log"),
     (("runtime", *ROLES, "editions"), "logging.getLogger", "runtime.logs.logger"),
+    ((*ROLES, "editions"), "threading.Thread", "runtime.driver or runtime.hub"),
+    ((*ROLES, "editions"), "threading.Timer", "the tick of the driver or of the hub"),
     ((*ROLES, "editions"), "os.environ", "runtime.settings.read"),
     (("*",), "pickle.loads", "replication.wire: a message must not run code"),
     (("*",), "eval", "a parser"),
@@ -162,9 +166,10 @@ def test_only_adapters_know_the_web_framework() -> None:
 
 def allowed_world(module: Module) -> frozenset[str]:
     """What this file may use of the world after all."""
+    allowed = ADAPTERS_MAY if adapts(module) else frozenset[str]()
     if module.room == "editions":
-        return EDITIONS_MAY | ADAPTERS_MAY
-    return ADAPTERS_MAY if adapts(module) else frozenset()
+        return allowed | EDITIONS_MAY
+    return allowed | LOCKS_MAY if module.room in {"cache", "frontend"} else allowed
 
 
 def adapts(module: Module) -> bool:
@@ -194,6 +199,18 @@ def belongs(module: Module, places: tuple[str, ...]) -> bool:
     """Is the file in one of the rooms, a file of tests, or just anywhere?"""
     tests = module.file.startswith("test_") or module.file == "conftest.py"
     return "*" in places or module.room in places or ("tests" in places and tests)
+
+
+def test_every_file_is_python() -> None:
+    """A file with a syntax error would be invisible to the other rules."""
+    refuse(
+        (
+            f"{shown(module.path, error.lineno or 0)}: {error.msg}"
+            for module in modules()
+            if (error := module.syntax_error())
+        ),
+        "Syntax errors:",
+    )
 
 
 def test_functions_are_short() -> None:
