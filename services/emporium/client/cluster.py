@@ -225,7 +225,7 @@ class HttpCluster:
             told: dict[str, Any] = answer.json()
         except (requests.RequestException, ValueError) as error:
             raise DrillError(f"{name} gives no digest: {error}") from error
-        if answer.status_code != 200 or "digest" not in told:
+        if answer.status_code != requests.codes.ok or "digest" not in told:
             raise DrillError(f"{name} gives no digest: {answer.status_code} {answer.text[:200]}")
         if isinstance(told.get("books"), str):
             told["books"] = json.loads(told["books"] or "{}")
@@ -247,5 +247,5 @@ class HttpCluster:
             )
         except requests.RequestException as error:
             raise DrillError(f"{name} takes no fault: {error}") from error
-        if answer.status_code >= 300:
+        if not answer.ok:
             raise DrillError(f"{name} takes no fault: {answer.status_code} {answer.text[:200]}")

@@ -31,7 +31,7 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Digest:
     """What one replica says of its state. `books` by item: initial, restocked, sold_back, bought,
-    stock; the order role's books are empty or partial and aren't used."""
+    stock; the order role's have bought and sold_back alone. Its ledger is its list of orders."""
 
     name: str
     role: str
@@ -50,7 +50,7 @@ class Digest:
             role,
             int(told["applied"]),
             str(told["digest"]),
-            int(told["length"]),
+            int(told["length"] if "length" in told else told["watermark"]),
             str(told["chain"]),
             books if isinstance(books, Mapping) else {},
         )
@@ -107,12 +107,13 @@ def _misses(operation: Operation, order: Order | None) -> list[str]:
 
 
 def conserved(digests: Iterable[Digest], orders: Iterable[Order]) -> Finding:
-    """At every catalog replica: initial + restocked + sold back − bought = stock, as the orders
+    """At every catalog replica: initial + restocked + sold back - bought = stock, as the orders
     say."""
     bought, sold = _totals(orders)
     wrong, count = [], 0
     for digest in digests:
         if digest.role != "catalog":
+            wrong += _order_errors(digest, bought, sold)
             continue
         count += 1
         if not digest.books:
@@ -125,6 +126,19 @@ def conserved(digests: Iterable[Digest], orders: Iterable[Order]) -> Finding:
     if not count:
         wrong.append("no catalog replica was asked")
     return _finding("conservation", wrong, f"holds at {count} replicas and against the orders")
+
+
+def _order_errors(digest: Digest, bought: Counter[str], sold: Counter[str]) -> list[str]:
+    """An order replica's own sums, where it tells them."""
+    if not digest.books:
+        return []
+    items = sorted({*digest.books, *bought, *sold})
+    told = [digest.books.get(item, {}) for item in items]
+    return [
+        f"{digest.name}, item {item}: sums {dict(book)}, orders {bought[item]} and {sold[item]}"
+        for item, book in zip(items, told, strict=True)
+        if (book.get("bought", 0), book.get("sold_back", 0)) != (bought[item], sold[item])
+    ]
 
 
 def _totals(orders: Iterable[Order]) -> tuple[Counter[str], Counter[str]]:

@@ -103,7 +103,7 @@ def run(
     cluster: Cluster,
     n: int,
     seed: int,
-    waiting: bool,
+    waiting: bool,  # noqa: FBT001 (one of the two forms; callers may name it)
     output_dir: Path = Path("output"),
     progress: Callable[[str], None] = print,
     options: Options | None = None,
@@ -118,7 +118,7 @@ def run(
     stage = Stage(cluster, options or Options(), result, output_dir, progress)
     began = time.monotonic()
     try:
-        _play(stage, n, random.Random(seed), waiting)
+        _play(stage, n, random.Random(seed), waiting=waiting)
     except NotPossibleError as error:
         stage.evidence("the faults can be made", shown=False, detail=str(error))
     except (DeadlinePassedError, DrillError, StoreError, OSError, KeyError) as error:
@@ -131,7 +131,7 @@ def run(
     return report
 
 
-def _play(stage: Stage, n: int, chance: random.Random, waiting: bool) -> None:
+def _play(stage: Stage, n: int, chance: random.Random, *, waiting: bool) -> None:
     stage.needs(KILL)
     books = Books()
     initial, ordered = prepare(stage, books, someone_may_be_dead=False)

@@ -325,15 +325,16 @@ class _Search:
         return found
 
     def _steps(self, place: _Place) -> list[_Place]:
-        steps = []
+        stock, steps = self._stock(place), []
         if place.sales < len(self._writes) and place.sales in self._called_writes:
-            if self._stock(place) + _delta(self._writes[place.sales]) >= 0:
+            change = _delta(self._writes[place.sales])
+            if stock + change >= 0:
                 steps.append(self._settle(place.sales + 1, place.restocks, place.open))
         for restock in self._called_restocks:
             bit = 1 << restock
-            if not place.restocks & bit:
-                if self._stock(place) + self._restocks[restock].quantity >= 0:
-                    steps.append(self._settle(place.sales, place.restocks | bit, place.open))
+            possible = stock + self._restocks[restock].quantity >= 0
+            if possible and not place.restocks & bit:
+                steps.append(self._settle(place.sales, place.restocks | bit, place.open))
         return steps
 
     def _settle(self, sales: int, restocks: int, waiting: frozenset[int]) -> _Place:

@@ -207,7 +207,7 @@ class Store:
 
         return self._purchase(attempt, judge, request_id, item, 1, BUY, deadline_s)
 
-    def _purchase(  # noqa: PLR0917
+    def _purchase(
         self,
         attempt: Any,
         judge: Any,

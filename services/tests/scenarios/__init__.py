@@ -1,0 +1,1 @@
+"""The scenarios themselves, tested on a pretended store."""

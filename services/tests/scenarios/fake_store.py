@@ -127,7 +127,7 @@ class FakeStore:
         names = [p.name for p in self.processes.values() if p.role == role and self.able(p.name)]
         return len(names) >= 2 and self.primaries[role] in names
 
-    def log(self, role: str, line: str, everywhere: bool = False) -> None:
+    def log(self, role: str, line: str, *, everywhere: bool = False) -> None:
         """A line in the log of the next able replica of a role, or of all."""
         names = [p for p in self.processes.values() if p.role == role and self.able(p.name)]
         if everywhere:
@@ -314,7 +314,7 @@ def _handler(store: FakeStore, name: str) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(payload)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 (the name that http.server calls)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -403,10 +403,8 @@ class FakeCluster:
             process = self.store.processes[name]
             process.pid = process.pid if self.store.bug == NO_FAULT else next(self.store.pids)
             role = process.role
-            if role in cluster.GROUPS and not self.store.serves(role):
-                self.store.primaries[role] = name
-                self.store.epochs[role] += 1
-            elif role in cluster.GROUPS and process.replica == 0:  # the hand-back
+            back = process.replica == 0  # the smallest id gets the reign back
+            if role in cluster.GROUPS and (back or not self.store.serves(role)):
                 self.store.primaries[role] = name
                 self.store.epochs[role] += 1
             self.store.elect()

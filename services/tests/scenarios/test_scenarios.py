@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from emporium.client import history, kill_loop, scenarios
 from emporium.client.report import FAILED, NOT_SHOWN, PASSED, Report
 from emporium.client.scenarios import Options

@@ -24,19 +24,18 @@ ITEM = "1"
 
 
 def read(stock: int, invoked: int, returned: int, process: str = "r") -> Operation:
+    """A read that saw `stock`."""
     return Operation(process, READ, ITEM, invoked, returned, OK, stock=stock)
 
 
 def buy(number: int, invoked: int, returned: int | None, quantity: int = 1) -> Operation:
-    return Operation(
-        "b", BUY, ITEM, invoked, returned, OK, f"id-{number}", quantity, number=number
-    )
+    """A sale."""
+    return Operation("b", BUY, ITEM, invoked, returned, OK, f"id-{number}", quantity, number=number)
 
 
 def orders_of(history: list[Operation]) -> list[Order]:
-    return [
-        Order(o.number, o.request_id, o.item, o.quantity, o.kind) for o in history if o.number
-    ]
+    """The order list that belongs to a history."""
+    return [Order(o.number, o.request_id, o.item, o.quantity, o.kind) for o in history if o.number]
 
 
 # --- brute force: every order of all operations that time allows ---

@@ -47,7 +47,7 @@ def _crash(stage: Stage, victim: Replica) -> None:
     gone = stage.replica(victim.name)
     stage.evidence(
         f"{victim.name} is killed",
-        not gone.answers and gone.process != victim.process or not gone.pid,
+        (not gone.answers and gone.process != victim.process) or not gone.pid,
         f"pid {victim.pid}",
     )
     _buy_copies(stage)

@@ -9,11 +9,13 @@ number.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from dataclasses import dataclass
 from importlib import resources
 
+from emporium.client.cluster import DeadlinePassedError
 from emporium.client.scenarios.stage import Stage
 
 CLIENT, CACHE = "client", "cache"
@@ -59,7 +61,7 @@ def mark(stage: Stage) -> Marks:
     return Marks(lengths, len(stage.log.lines()))
 
 
-def written(stage: Stage, marks: Marks, racing: bool) -> dict[str, list[str]]:
+def written(stage: Stage, marks: Marks, *, racing: bool) -> dict[str, list[str]]:
     """What the logs got since the marks, by section; `catalog each` by replica, as `catalog-0`."""
     sections: dict[str, list[str]] = {name: [] for name in (CACHE, CATALOG_ALL, ORDER_ALL)}
     for name, length in marks.lengths.items():
@@ -77,7 +79,7 @@ def written(stage: Stage, marks: Marks, racing: bool) -> dict[str, list[str]]:
     return sections
 
 
-def _expected(number: int, stage: Stage, racing: bool) -> dict[str, list[str]]:
+def _expected(number: int, stage: Stage, *, racing: bool) -> dict[str, list[str]]:
     wanted = load(number)
     each = wanted.pop(CATALOG_EACH)
     for replica in stage.replicas("catalog"):
@@ -89,7 +91,7 @@ def _expected(number: int, stage: Stage, racing: bool) -> dict[str, list[str]]:
     return wanted
 
 
-def _difference(wanted: list[str], found: list[str], in_order: bool) -> str:
+def _difference(wanted: list[str], found: list[str], *, in_order: bool) -> str:
     if not in_order:
         wanted, found = sorted(wanted), sorted(found)
     if wanted == found:
@@ -99,24 +101,22 @@ def _difference(wanted: list[str], found: list[str], in_order: bool) -> str:
 
 def compare(stage: Stage, number: int, marks: Marks, *, racing: bool = False) -> None:
     """Check that the logs got what the golden file says; backups may take a moment."""
-    wanted = _expected(number, stage, racing)
+    wanted = _expected(number, stage, racing=racing)
     in_order = set() if racing else {CLIENT, CACHE}
     found: dict[str, list[str]] = {}
 
     def same() -> bool:
         found.clear()
-        found.update(written(stage, marks, racing))
+        found.update(written(stage, marks, racing=racing))
         return all(
-            not _difference(lines, found.get(name, []), name in in_order)
+            not _difference(lines, found.get(name, []), in_order=name in in_order)
             for name, lines in wanted.items()
         )
 
-    try:
+    with contextlib.suppress(DeadlinePassedError):  # the checks below say what differs
         stage.cluster.wait_until(same, stage.options.settle_s, "the logs are complete")
-    except AssertionError:
-        pass  # the checks below say what differs
     for name, lines in sorted(wanted.items()):
         if name == CACHE and stage.cluster.cache_mode() != "server":
             continue
-        difference = _difference(lines, found.get(name, []), name in in_order)
+        difference = _difference(lines, found.get(name, []), in_order=name in in_order)
         stage.check(f"golden log: {name}", not difference, difference or f"{len(lines)} lines")

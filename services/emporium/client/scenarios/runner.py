@@ -26,6 +26,7 @@ class Scenario:
     name: str
     run: Callable[[Stage], None]
     under_load: bool = False
+    follows_a_crash: bool = False  # and goes on from the replica that is dead
 
     @property
     def summary(self) -> str:
@@ -39,9 +40,9 @@ SCENARIOS = (
     Scenario(3, "buy", shopping.buy_until_gone),
     Scenario(4, "race", shopping.race_for_the_last),
     Scenario(5, "primary-crash", crashes.primary_crashes),
-    Scenario(6, "primary-recovery", crashes.primary_recovers),
+    Scenario(6, "primary-recovery", crashes.primary_recovers, follows_a_crash=True),
     Scenario(7, "backup-crash", crashes.backup_crashes),
-    Scenario(8, "backup-recovery", crashes.backup_recovers),
+    Scenario(8, "backup-recovery", crashes.backup_recovers, follows_a_crash=True),
     Scenario(9, "order-primary", kills.order_primary, under_load=True),
     Scenario(10, "cache-and-frontend", kills.cache_and_frontend, under_load=True),
     Scenario(11, "all-at-once", kills.everything_at_once, under_load=True),
@@ -132,9 +133,9 @@ def keep_logs(cluster: Cluster, folder: Path) -> None:
 def _play(stage: Stage, scenario: Scenario, books: Books) -> None:
     began, result = time.monotonic(), stage.result
     try:
-        initial, ordered = prepare(stage, books, scenario.number in (6, 8))
+        initial, ordered = prepare(stage, books, someone_may_be_dead=scenario.follows_a_crash)
         try:
-            act(stage, scenario.run, scenario.under_load)
+            act(stage, scenario)
         finally:
             finish(stage)
         check_store(stage, books, initial, ordered)
@@ -149,7 +150,7 @@ def _play(stage: Stage, scenario: Scenario, books: Books) -> None:
     result.history = path.name
 
 
-def prepare(stage: Stage, books: Books, someone_may_be_dead: bool) -> tuple[dict[str, int], int]:
+def prepare(stage: Stage, books: Books, *, someone_may_be_dead: bool) -> tuple[dict[str, int], int]:
     """Everything is up and at rest; the stock and the number of orders before the scenario."""
     if not someone_may_be_dead:
         down = [r.name for r in stage.cluster.replicas() if not r.pid and not r.process]
@@ -157,13 +158,13 @@ def prepare(stage: Stage, books: Books, someone_may_be_dead: bool) -> tuple[dict
     return stock_before(stage, books)
 
 
-def act(stage: Stage, run_scenario: Callable[[Stage], None], under_load: bool) -> None:
+def act(stage: Stage, scenario: Scenario) -> None:
     """The scenario itself, with the load around it where it wants one."""
-    if not under_load:
-        run_scenario(stage)
+    if not scenario.under_load:
+        scenario.run(stage)
         return
     load = stage.start_load()
-    run_scenario(stage)
+    scenario.run(stage)
     stage.wait_healthy()
     stage.go_on_buying()
     load.wait_acknowledged(stage.options.purchases, stage.options.load_s, since=0)

@@ -59,8 +59,7 @@ def retry_storm(stage: Stage) -> None:
             stage.cluster.frontends(), name=f"storm{number}", first=number, recorder=stage.recorder
         )
         gate.wait(10)
-        for _ in range(STORM_CALLS):
-            results.append(store.buy(item, 1, BUY, request_id))
+        results.extend(store.buy(item, 1, BUY, request_id) for _ in range(STORM_CALLS))
         store.close()
 
     threads = [threading.Thread(target=client, args=(n,)) for n in range(STORM_CLIENTS)]
@@ -110,7 +109,7 @@ def one_way_cuts(stage: Stage) -> None:
         others = [r for r in stage.replicas("catalog") if r.name != before.name]
         try:
             for other in others:
-                _cut(stage, before, other, outward)
+                _cut(stage, before, other, outward=outward)
             after = stage.wait_reign("catalog", before.epoch)
             way = "nobody hears it" if outward else "it hears nobody"
             stage.evidence(
@@ -124,6 +123,6 @@ def one_way_cuts(stage: Stage) -> None:
         stage.wait_healthy()
 
 
-def _cut(stage: Stage, primary: Replica, other: Replica, outward: bool) -> None:
+def _cut(stage: Stage, primary: Replica, other: Replica, *, outward: bool) -> None:
     source, target = (primary, other) if outward else (other, primary)
     stage.cluster.cut(source.name, target.name)
