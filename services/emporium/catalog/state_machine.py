@@ -86,19 +86,20 @@ class CatalogState:
 
     # --- the state machine ---
 
-    def start(self, data: str) -> None:
+    def start(self, data: str) -> tuple[str, ...]:
         """Load a data set: {"items": [{item, title, topic, price, stock}], "ledger_chain": text},
         price in cents; or a backup: {"restored": what `snapshot` gave}. Raises BadState."""
         try:
-            plain = json.loads(data)
+            plain = _json_object(data)
             if "restored" in plain:
-                self._load(json.loads(plain["restored"]), keep_indexes=False)
+                self._load(_json_object(plain["restored"]), keep_indexes=False)
             else:
                 self._clear(plain.get("ledger_chain") or first_chain(data))
                 self.books.load(_first_row(item) for item in plain["items"])
         except (ValueError, TypeError, KeyError, LookupError, RuntimeError) as error:
             raise BadState(f"no data set of a catalog: {error!r}") from error
         self._init_lines = tuple([_init_line(book) for book in self.books.all()])
+        return self._init_lines
 
     def apply(self, index: int, command: str) -> Outcome:
         """Decide one committed command; a refusal is an outcome. Never raises for a command."""
@@ -128,7 +129,7 @@ class CatalogState:
     def restore(self, state: str) -> None:
         """Replace everything by what `snapshot` gave. Raises BadState."""
         try:
-            self._load(json.loads(state), keep_indexes=True)
+            self._load(_json_object(state), keep_indexes=True)
         except (ValueError, TypeError, KeyError, LookupError, RuntimeError) as error:
             raise BadState(f"no snapshot of a catalog: {error!r}") from error
         self._init_lines = ()
@@ -322,6 +323,13 @@ class CatalogState:
         self.books.load(plain["books"])
         self.ledger.load(plain["sales"], keep_indexes=keep_indexes)
         self.settled.load(plain["settled"])
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    plain = json.loads(text)
+    if not isinstance(plain, dict):
+        raise BadState(f"expected a JSON object, got {text[:40]!r}")
+    return plain
 
 
 def _keys(book: Book) -> tuple[str, ...]:

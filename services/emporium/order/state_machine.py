@@ -45,17 +45,18 @@ class OrderState:
         """The ledger's chain hash at the watermark; empty before the first order."""
         return self.orders.chain
 
-    def start(self, data: str) -> None:
+    def start(self, data: str) -> tuple[str, ...]:
         """Begin empty (data "" or "{}"), or from a backup: {"restored": what `snapshot` gave}.
         Raises BadState."""
         try:
-            plain = json.loads(data or "{}")
+            plain = _json_object(data or "{}")
             if "restored" in plain:
-                self._load(json.loads(plain["restored"]), keep_indexes=False)
+                self._load(_json_object(plain["restored"]), keep_indexes=False)
             else:
                 self._clear("")
         except (ValueError, TypeError, KeyError, LookupError, RuntimeError) as error:
             raise BadState(f"no data set of the orders: {error!r}") from error
+        return ()
 
     def apply(self, index: int, command: str) -> Outcome:
         """Record one sale, or say why not. Never raises for a command."""
@@ -76,7 +77,7 @@ class OrderState:
     def restore(self, state: str) -> None:
         """Replace everything by what `snapshot` gave. Raises BadState."""
         try:
-            self._load(json.loads(state), keep_indexes=True)
+            self._load(_json_object(state), keep_indexes=True)
         except (ValueError, TypeError, KeyError, LookupError, RuntimeError) as error:
             raise BadState(f"no snapshot of the orders: {error!r}") from error
 
@@ -128,3 +129,10 @@ class OrderState:
             if sale is not None:
                 self._count(sale)
         self.stamp = max(self.stamp, plain["stamp"])
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    plain = json.loads(text)
+    if not isinstance(plain, dict):
+        raise BadState(f"expected a JSON object, got {text[:40]!r}")
+    return plain
