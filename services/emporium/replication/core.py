@@ -87,7 +87,11 @@ class Core:
         self.vitals = Vitals(self)
         self._next_beat = now
         self._parts = (self.forming, self.elections, self.reign, self.reading, self.handover)
-        self._events: dict[type, Callable[[Any], None]] = {
+        self._events = self._event_handlers()
+        self._messages = self._message_handlers()
+
+    def _event_handlers(self) -> dict[type, Callable[[Any], None]]:
+        return {
             fx.Received: self._on_received,
             fx.Persisted: self._on_persisted,
             fx.Lost: self.elections.on_lost,
@@ -97,7 +101,9 @@ class Core:
             fx.FromHolder: self._on_holder,
             fx.Leave: self._on_leave,
         }
-        self._messages: dict[type, Callable[[Peer, Any], None]] = {
+
+    def _message_handlers(self) -> dict[type, Callable[[Peer, Any], None]]:
+        return {
             m.Heartbeat: self._on_heartbeat,
             m.Hello: self.forming.on_hello,
             m.ShowGenesis: self.forming.on_genesis,
