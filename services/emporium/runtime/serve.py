@@ -140,7 +140,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Serve the role that the one argument, or EMPORIUM_ROLE, names."""
     role = arguments[0] if arguments else environ.get("EMPORIUM_ROLE", "")
     if len(arguments) > 1 or role not in SERVED:
-        print(f"usage: python -m emporium.runtime.serve {'|'.join(SERVED)}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"usage: python -m emporium.runtime.serve {'|'.join(SERVED)}\n")
         return 2
     # gunicorn would take these two for its own.
     for name in ("WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"):
@@ -148,7 +148,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     try:
         found = settings.read(environ, role)
     except SettingsError as error:
-        print(f"{role}: {error.detail}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{role}: {error.detail}\n")
         return FatalError.exit_code
     logs.configure(found.role, found.replica, found.log_level)
     RoleServer(found).run()
