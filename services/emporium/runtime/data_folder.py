@@ -25,12 +25,12 @@ import contextlib
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from emporium.replication.effects import Durable
+from emporium.runtime.clock import SYSTEM, Clock
 from emporium.runtime.errors import Corrupt, DataFolderInUse, DiskFull, JournalError
 from emporium.runtime.files import sync_folder
 from emporium.runtime.journal import JOURNAL, MARK, Journal, Storage
@@ -43,7 +43,7 @@ RESTORE, RESTORED = "restore", "restore.used"
 
 _LOCK, _SET_ASIDE = "lock", "set-aside-"
 _MOST_SET_ASIDE = 10_000
-_RETRY_LOCK_S = 0.05
+_RETRY_LOCK_MS = 50.0
 
 # The mark goes last: a move that was cut short is then found as a mark without a journal.
 _TRUSTED_FILES = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", POISONED, MARK)
@@ -62,9 +62,10 @@ class Opened:
 class FolderLock:
     """At most one process uses a folder. The system gives the lock back when the process dies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Clock = SYSTEM) -> None:
         """Nothing is locked yet."""
         self._path = folder / _LOCK
+        self._clock = clock
         self._file = -1
 
     @property
@@ -78,16 +79,16 @@ class FolderLock:
         Raises DataFolderInUse after `wait_ms`, and OSError.
         """
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + wait_ms / 1000
+        deadline = self._clock.now_ms() + wait_ms
         while not _try_lock(file):
-            if time.monotonic() >= deadline:
+            if self._clock.now_ms() >= deadline:
                 owner = os.pread(file, 32, 0).decode("ascii", "replace").strip() or "unknown"
                 os.close(file)
                 raise DataFolderInUse(
                     f"the data folder {self._path.parent} is in use by another process"
                     f" (process id {owner}); waited {wait_ms:g} ms for it"
                 )
-            time.sleep(_RETRY_LOCK_S)
+            self._clock.sleep_ms(_RETRY_LOCK_MS)
         self._file = file
         with contextlib.suppress(OSError):  # only for people; a full disk is found later
             os.ftruncate(file, 0)
@@ -163,7 +164,7 @@ class DataFolder:
         note = self.folder / POISONED
         if not note.exists():
             return ""
-        text = note.read_text(encoding="utf-8", errors="replace").strip()
+        text = note.read_text(encoding="utf-8", errors="replace").strip("\0 \n")  # or lost
         return f"the journal is poisoned ({text or 'no reason is noted'})"
 
     def _found(self, outcome: str) -> Opened:

@@ -111,12 +111,9 @@ class Contents:
 
 def checksum(*values: object) -> str:
     """16 hex digits over the values and the places where one ends and the next begins."""
-    digest = hashlib.blake2b(digest_size=8)
-    for value in values:
-        text = str(value).encode()
-        digest.update(b"%d:" % len(text))
-        digest.update(text)
-    return digest.hexdigest()
+    texts = [str(value) for value in values]
+    joined = "".join([f"{len(text)}:{text}" for text in texts])
+    return hashlib.blake2b(joined.encode(), digest_size=8).hexdigest()
 
 
 def entry_checksum(index: int, epoch: int, kind: str, command: str, chain: str) -> int:

@@ -113,7 +113,7 @@ def test_failed_write_poisons_it(journal: MemoryJournal, history: History) -> No
 
 
 @pytest.mark.parametrize("synced", [True, False])
-def test_long_history_is_folded(synced: bool) -> None:  # noqa: FBT001
+def test_long_history_is_folded(synced: bool) -> None:
     """After hundreds of transactions the newest can still be taken back, the old ones are kept."""
     history, journal = History(), MemoryJournal(names())
     journal.open()
