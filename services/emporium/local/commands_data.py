@@ -16,9 +16,9 @@ from emporium.local.options import Commands, add_data, folder_of
 from emporium.local.screen import Screen, plural
 from emporium.local.verify import (
     check_journals,
+    compare_groups,
     compare_journals,
     compare_running,
-    ledgers_agree,
     members_of,
     read_logs,
 )
@@ -60,11 +60,8 @@ def verify_store(arguments: argparse.Namespace, screen: Screen) -> int:
     else:
         how = "some replicas don't run" if launcher else "the store doesn't run"
         screen.line(f"Checked: every row of each journal; the states they replay to ({how}).")
-        states = {}
-        for role in GROUPS:
-            found, states[role] = compare_journals(role, logs[role])
-            findings += found
-        findings += ledgers_agree(states["catalog"], states["order"])
+        findings += [found for role in GROUPS for found in compare_journals(role, logs[role])]
+        findings += compare_groups(logs)
     screen.line()
     show_findings(screen, findings)
     wrong = sum(not found.passed for found in findings)

@@ -6,10 +6,12 @@ their processes say of their state while the whole group runs, else by replaying
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from emporium.catalog.state_machine import CatalogState
 from emporium.client.cluster import DrillError
 from emporium.client.conservation import Digest, Finding, replicas_equal
 from emporium.local.cluster import LocalCluster
@@ -17,11 +19,12 @@ from emporium.local.errors import LocalError
 from emporium.local.folder import DataFolder
 from emporium.local.launcher import Launcher
 from emporium.local.layout import GROUPS
-from emporium.local.replay import Log, State, read_log, replay
+from emporium.local.replay import Log, choose_log, read_log, replay
 
 EQUAL_S = 10.0
 POLL_S = 0.2
 SHOWN = 5  # items that a finding names
+CONSERVATION = "stock = initial + restocked + sold back - bought"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,48 +98,46 @@ def books_agree(digests: list[Digest]) -> Finding:
             ordered = order.books.get(item, {}) if order is not None else {}
             wrong += _book_errors(f"{digest.name}, item {item}", book, ordered)
     detail = "; ".join(wrong[:SHOWN]) or f"{len(catalog[0].books) if catalog else 0} items"
-    return Finding("stock = initial + restocked + sold back - bought", not wrong, detail)
+    return Finding(CONSERVATION, not wrong, detail)
 
 
 def _book_errors(name: str, book: Any, ordered: Any) -> list[str]:
-    wrong = []
-    expected = book["initial"] + book["restocked"] + book["sold_back"] - book["bought"]
-    if book["stock"] != expected:
-        wrong.append(f"{name}: stock {book['stock']}, expected {expected}")
     told = {field: ordered.get(field, 0) for field in ("bought", "sold_back")}
-    wrong += [
+    return _imbalance(name, book) + [
         f"{name}: {field} {book[field]}, the orders say {count}"
         for field, count in told.items()
         if book[field] != count
     ]
-    return wrong
+
+
+def _imbalance(name: str, book: Any) -> list[str]:
+    expected = book["initial"] + book["restocked"] + book["sold_back"] - book["bought"]
+    return [] if book["stock"] == expected else [f"{name}: stock {book['stock']}, not {expected}"]
 
 
 # --- by the journals ---
 
 
-def compare_journals(role: str, logs: list[Log]) -> tuple[list[Finding], State | None]:
-    """Replay each whole journal up to the last entry that all of them have, and compare; the
-    state there."""
+def compare_journals(role: str, logs: list[Log]) -> list[Finding]:
+    """Replay each whole journal up to the last entry that all of them have, and compare."""
     whole = [log for log in logs if log.contents is not None and log.report.group]
     name = f"{role} journals agree"
     if not whole:
-        return [Finding(name, passed=False, detail="there is none to compare")], None
+        return [Finding(name, passed=False, detail="there is none to compare")]
     if len({log.report.group for log in whole}) > 1:
-        return [Finding(name, passed=False, detail="they belong to different groups")], None
+        return [Finding(name, passed=False, detail="they belong to different groups")]
     common = common_index(whole)
     try:
         states = {log.name: replay(role, log, common) for log in whole}
     except LocalError as error:
-        return [Finding(name, passed=False, detail=str(error))], None
+        return [Finding(name, passed=False, detail=str(error))]
     first = next(iter(states.values()))
     wrong = [n for n, s in states.items() if (s.chain, s.digest) != (first.chain, first.digest)]
     detail = f"{len(whole)} replayed up to entry {common}, {first.length} sales"
     if wrong:
         detail = f"{', '.join(wrong)} and {whole[0].name} differ at entry {common}"
     findings = [Finding(name, not wrong, detail)]
-    findings += [_tail(log, common) for log in whole if log.report.last_index > common]
-    return findings, first
+    return findings + [_tail(log, common) for log in whole if log.report.last_index > common]
 
 
 def common_index(logs: list[Log]) -> int:
@@ -158,11 +159,22 @@ def _tail(log: Log, common: int) -> Finding:
     return Finding(f"journal of {log.name} goes on", passed=True, detail=detail)
 
 
-def ledgers_agree(catalog: State | None, order: State | None) -> list[Finding]:
-    """The orders are the beginning of the catalog's ledger, or all of it."""
-    if catalog is None or order is None:
-        return []
+def compare_groups(logs: dict[str, list[Log]]) -> list[Finding]:
+    """The orders are the beginning of the catalog's ledger, or all of it; the books balance. By
+    the log of each group that a new reign would take."""
     name = "orders are in the ledger"
-    ledger = catalog.machine.ledger if hasattr(catalog.machine, "ledger") else None
-    holds = ledger is not None and (not order.length or ledger.holds(order.length, order.ledger))
-    return [Finding(name, holds, f"{order.length} orders, {catalog.length} sales")]
+    try:
+        states = {role: replay(role, choose_log(role, logs[role])) for role in GROUPS}
+    except LocalError as error:
+        return [Finding(name, passed=False, detail=str(error))]
+    catalog, order = states["catalog"], states["order"]
+    detail = f"{order.length} orders, {catalog.length} sales"
+    if not isinstance(catalog.machine, CatalogState):
+        raise TypeError("the catalog's log replays to a catalog")
+    holds = not order.length or catalog.machine.ledger.holds(order.length, order.ledger)
+    books = json.loads(catalog.machine.books.text())
+    wrong = [text for item, book in books.items() for text in _imbalance(f"item {item}", book)]
+    return [
+        Finding(name, holds, detail),
+        Finding(CONSERVATION, not wrong, "; ".join(wrong[:SHOWN]) or f"{len(books)} items"),
+    ]

@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 ROLE, ID = os.environ["EMPORIUM_ROLE"], int(os.environ["EMPORIUM_ID"])
@@ -55,12 +57,12 @@ def _work() -> None:
     host, port = os.environ["EMPORIUM_HOST"], int(os.environ["EMPORIUM_PORT"])
     data = os.environ.get("EMPORIUM_DATA_DIR")
     if data:
-        with open(os.path.join(data, "journal"), "a", encoding="utf-8") as journal:
-            journal.write("started\n")
+        (Path(data) / "journal").touch()
     for offset in (0, 1000, 2000):
         server = ThreadingHTTPServer((host, port + offset), _Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(f"{ROLE}-{ID} listens", flush=True)
+    sys.stdout.write(f"{ROLE}-{ID} listens\n")
+    sys.stdout.flush()
     while True:
         time.sleep(0.5)
 
@@ -68,15 +70,20 @@ def _work() -> None:
 def main() -> None:
     """Fork the worker, wait for it."""
     if "broken" in sys.argv:
-        print("nothing works here", flush=True)
+        sys.stdout.write("nothing works here\n")
         sys.exit(4)
     if "deaf" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     worker = os.fork()
     if worker == 0:
         _work()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        os.kill(worker, signal.SIGKILL)
+        sys.exit(0)
+
     if "deaf" not in sys.argv:
-        signal.signal(signal.SIGTERM, lambda *_: (os.kill(worker, signal.SIGKILL), sys.exit(0)))
+        signal.signal(signal.SIGTERM, stop)
     os.waitpid(worker, 0)
 
 

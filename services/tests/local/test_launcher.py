@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,22 +21,14 @@ from emporium.local.launcher import Launcher
 from emporium.local.layout import Plan, default_places, offsets
 from emporium.local.processes import ProcessKey
 from emporium.local.readiness import missing, wait_until_answers, wait_until_serves
+from tests.waiting import eventually
 
 STAND_IN = str(Path(__file__).parent / "stand_in.py")
 COUNTS = {"frontend": 1, "catalog": 3, "order": 1}
 HOST = "127.0.0.1"
 DEADLINE_S = 20.0
 
-pytestmark = [pytest.mark.local, pytest.mark.xdist_group("local")]
 Make = Callable[..., Launcher]
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Poll until the condition holds."""
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -129,9 +120,9 @@ def test_a_dead_master_does_not_hide_its_worker(launcher: Launcher) -> None:
 def test_pause_and_resume(launcher: Launcher) -> None:
     """A paused process is stopped as a whole and goes on afterwards."""
     launcher.pause("catalog-1")
-    wait_for(lambda: launcher.state("catalog-1") == "paused", "it is paused")
+    eventually(lambda: launcher.state("catalog-1") == "paused", "it is paused")
     launcher.resume("catalog-1")
-    wait_for(lambda: launcher.state("catalog-1") == "up", "it goes on")
+    eventually(lambda: launcher.state("catalog-1") == "up", "it goes on")
     wait_until_serves(launcher, "catalog-1", DEADLINE_S)
 
 
@@ -202,7 +193,7 @@ def test_a_taken_port(make: Make) -> None:
 
 def test_one_store_per_folder(launcher: Launcher) -> None:
     """A second store in the same folder is refused."""
-    with pytest.raises(LocalError, match="runs in .* already"):
+    with pytest.raises(LocalError, match=r"runs in .* already"):
         Launcher(launcher.folder, launcher.plan).begin()
 
 
