@@ -10,9 +10,11 @@ A member's name is its role and id, `catalog-0`. Addresses are `host:port` of th
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,7 +23,9 @@ import requests
 KILL, PAUSE, WIPE, CUT = "kill", "pause", "wipe", "cut"
 ROLES = ("frontend", "cache", "catalog", "order")
 GROUPS = ("catalog", "order")
-STATUS_TIMEOUT_S = 2.0
+STATUS_TIMEOUT_S = 1.0
+"""A paused process accepts connections and says nothing."""
+FAULT_TIMEOUT_S = 5.0
 POLL_S = 0.05
 
 
@@ -146,11 +150,15 @@ def wait_until(condition: Callable[[], object], deadline_s: float, what: str) ->
 
 def read_status(health: str, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any] | None:
     """What the process says at its health port, or None when it says nothing useful."""
-    try:
-        answer = requests.get(f"http://{health}/status", timeout=timeout_s)
-        told = answer.json()
-    except (requests.RequestException, ValueError):
+    host, _, port = health.rpartition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=timeout_s)
+    try:  # asked often while waiting: http.client costs a tenth of what requests does
+        connection.request("GET", "/status")
+        told = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
         return None
+    finally:
+        connection.close()
     return told if isinstance(told, dict) else None
 
 
@@ -205,7 +213,11 @@ class HttpCluster:
     def replicas(self, role: str = "") -> list[Replica]:
         """Every process (of a role) with its status asked just now."""
         chosen = [m for m in self.members() if role in ("", m.role)]
-        return [with_status(m, read_status(m.health) if m.running else None) for m in chosen]
+        if not chosen:
+            return []
+        with ThreadPoolExecutor(len(chosen)) as pool:  # a paused one delays nobody else
+            told = pool.map(lambda m: read_status(m.health) if m.running else None, chosen)
+            return [with_status(m, each) for m, each in zip(chosen, told, strict=True)]
 
     def cut(self, source: str, target: str) -> None:
         """Tell `source` to drop what it sends to `target`."""
@@ -243,7 +255,7 @@ class HttpCluster:
         url = f"http://{self.member(name).address}/v1/faults"
         try:
             answer = requests.request(
-                method, url, json=body, headers=self._headers(), timeout=STATUS_TIMEOUT_S
+                method, url, json=body, headers=self._headers(), timeout=FAULT_TIMEOUT_S
             )
         except requests.RequestException as error:
             raise DrillError(f"{name} takes no fault: {error}") from error
