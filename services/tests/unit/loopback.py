@@ -12,7 +12,7 @@ from emporium.runtime.hub import Hub
 from emporium.runtime.internal_server import InternalServer
 from emporium.runtime.streams import Credentials, Stream, credentials_of
 
-SECRET = "a secret of enough letters"  # noqa: S105 a test's
+SECRET = "a secret of enough letters"
 CATALOG, FRONTEND = Peer("catalog", 0), Peer("frontend", 0)
 
 
@@ -22,7 +22,7 @@ class Listener:
     def __init__(
         self,
         credentials: Credentials | None = None,
-        handle: Callable[[Stream, object], None] | None = None,
+        handle: Callable[[Stream, object], object] | None = None,
     ) -> None:
         """Not yet listening."""
         self.records: list[object] = []
@@ -50,7 +50,7 @@ class Listener:
 @contextmanager
 def listening(
     credentials: Credentials | None = None,
-    handle: Callable[[Stream, object], None] | None = None,
+    handle: Callable[[Stream, object], object] | None = None,
 ) -> Iterator[Listener]:
     """A listener that is closed afterwards."""
     listener = Listener(credentials, handle)

@@ -49,7 +49,7 @@ class World:
         """A node that does nothing until `react` says more."""
         self.happened: list[object] = []
         self.steps: list[list[object]] = []
-        self.react: Callable[[list[object], Effects], None] = lambda events, effects: None
+        self.react: Callable[[list[object], Effects], None] = lambda _events, _effects: None
         self.wake = math.inf
         self.seen: dict[str, Any] = {"serving": True, "reigning": True}
         self.writing = threading.Event()
@@ -288,7 +288,7 @@ def test_what_comes_while_the_disk_syncs_is_one_step() -> None:
 def test_a_node_that_persists_for_ever_does_not_starve_the_queue() -> None:
     """Every second step takes what waits."""
     world = World()
-    world.react = lambda events, effects: setattr(effects, "persist", Persist())
+    world.react = lambda _events, effects: setattr(effects, "persist", Persist())
     with driven(world) as driver:
         one = request()
         driver.submit(one)
@@ -318,6 +318,9 @@ def test_calls_are_answered_once_by_reply_or_deadline() -> None:
     deadlines = {"quick": 60_000.0, "slow": 20.0}
     asked = {"first": True}
 
+    def ends() -> list[object]:
+        return [event for step in world.steps[1:] for event in step]
+
     def react(_events: list[object], effects: Effects) -> None:
         if asked.pop("first", False):
             for token, left in deadlines.items():
@@ -330,14 +333,10 @@ def test_calls_are_answered_once_by_reply_or_deadline() -> None:
         eventually(lambda: len(world.dones) == 2, "both calls")
         world.dones[0](QUERY, {})
         world.dones[0](QUERY, {})
-        replies: list[object] = []
-        eventually(
-            lambda: len(replies := [e for step in world.steps[1:] for e in step]) == 2, "ends"
-        )
+        eventually(lambda: len(ends()) == 2, "both ends")
         world.dones[1](QUERY, {})
-        never(lambda: len([e for step in world.steps[1:] for e in step]) > 2, "more", for_s=0.1)
-        replies = [event for step in world.steps[1:] for event in step]
-    assert replies == [CallReply("quick", QUERY), CallReply("slow", None)]
+        never(lambda: len(ends()) > 2, "a third end", for_s=0.1)
+    assert ends() == [CallReply("quick", QUERY), CallReply("slow", None)]
 
 
 def test_a_full_queue_refuses_requests_first_and_messages_later(
@@ -461,7 +460,7 @@ def test_waiting_threads_are_bounded() -> None:
     """Two threads always stay free to say that the others wait (PROTOCOL 5.1)."""
     world = World()
     held: list[Request] = []
-    world.react = lambda events, effects: held.extend(e for e in events if isinstance(e, Request))
+    world.react = lambda events, _effects: held.extend(e for e in events if isinstance(e, Request))
     with handled(world, threads=4) as handle:
         results: list[object] = []
         threads = [
@@ -555,9 +554,10 @@ def test_parts_say_good_bye_once_and_one_that_fails_keeps_no_other_from_it() -> 
     process.on_leave(lambda: said.append("leave 2"))
     process.on_stop(lambda: said.append("stop 1"))
     process.on_stop(lambda: said.append("stop 2"))
-    assert not process.leaving
+    leaving = [process.leaving]
     for _ in range(2):
         process.leave()
-        assert process.leaving
+        leaving.append(process.leaving)
         process.stop()
+    assert leaving == [False, True, True]
     assert said == ["leave 1", "leave 2", "stop 2", "stop 1"]

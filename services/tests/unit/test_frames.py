@@ -166,7 +166,7 @@ def test_a_proof_names_who_gives_it() -> None:
 def test_another_message_version_is_refused_with_clear_text(kind: str) -> None:
     """The version is looked at first: the rest of another version's record may be anything."""
     body = json.dumps([kind, 99, {"new": "shape"}]).encode()
-    with pytest.raises(FrameError, match="message version 99 is not spoken here, this side.*1"):
+    with pytest.raises(FrameError, match=r"message version 99 is not spoken here, this side.*1"):
         frames.plain_record(body, Challenge)
 
 

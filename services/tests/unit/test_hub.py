@@ -29,7 +29,7 @@ def echo(stream: Stream, record: object) -> None:
 
 
 @contextmanager
-def pair(handle: Callable[[Stream, object], None] | None) -> Iterator[tuple[Listener, Hub]]:
+def pair(handle: Callable[[Stream, object], object] | None) -> Iterator[tuple[Listener, Hub]]:
     """A listener and a hub with a stream to it."""
     with listening(handle=handle) as listener, dialling(listener.server.port) as hub:
         eventually(lambda: hub.connected("catalog", 0), "a stream")
@@ -175,7 +175,7 @@ def test_heartbeats_and_losses_are_told() -> None:
         hub.on_heartbeat(heard.append)
         hub.on_connect(lambda role, replica: changes.append(f"{role}-{replica} up"))
         hub.on_disconnect(lambda role, replica: changes.append(f"{role}-{replica} down"))
-        stream = eventually(lambda: listener.server.streams(), "a stream")[0]
+        stream = eventually(listener.server.streams, "a stream")[0]
         stream.send(beat)
         eventually(lambda: heard == [beat], "the heartbeat")
         listener.server.close()

@@ -22,7 +22,7 @@ from emporium.runtime.streams import Stream, credentials_of, probe
 from tests.unit.loopback import CATALOG, FRONTEND, SECRET, Gate, dialling, listening
 from tests.waiting import eventually, never
 
-OTHER_SECRET = "another secret of letters"  # noqa: S105 a test's
+OTHER_SECRET = "another secret of letters"
 RENEW = Renew("frontend-0-a", "", 1.0)
 
 
@@ -53,7 +53,7 @@ def introduced(port: int) -> tuple[socket.socket, frames.Seal]:
 def test_records_travel_in_both_directions() -> None:
     """One stream carries both ways, and both ends know who is there."""
     answer = NotGranted(1, 2)
-    with listening(handle=lambda stream, _: stream.send(answer) and None) as listener:
+    with listening(handle=lambda stream, _: stream.send(answer)) as listener:
         seen: list[object] = []
         with dialling(listener.server.port) as hub:
             hub.on_message(lambda role, replica, record: seen.append((role, replica, record)))
@@ -197,7 +197,7 @@ def test_a_taken_port_is_a_clear_fatal_error(monkeypatch: pytest.MonkeyPatch) ->
             lambda _stream, _record: None,
             lambda _stream, *, up: None,  # noqa: ARG005 the callback's signature
         )
-        with pytest.raises(FatalError, match="internal port 127.0.0.1:.* can't be opened"):
+        with pytest.raises(FatalError, match=r"internal port 127.0.0.1:.* can't be opened"):
             second.start()
 
 
@@ -282,7 +282,7 @@ def test_streams_run_over_tls_when_the_settings_have_certificates(tmp_path: Path
     subprocess.run(command.split(), check=True, capture_output=True)
     tls = credentials_of([SECRET], (str(certificate), str(key), str(certificate)))
     echo: list[object] = []
-    with listening(tls, handle=lambda stream, record: stream.send(record) and None) as listener:
+    with listening(tls, handle=lambda stream, record: stream.send(record)) as listener:
         with dialling(listener.server.port, tls) as hub:
             hub.on_message(lambda _role, _replica, record: echo.append(record))
             eventually(lambda: hub.send("catalog", 0, RENEW), "a stream")
