@@ -385,10 +385,18 @@ def _look(bad: Operation) -> list[Operation]:
     return [bad] if bad.kind == READ or bad.outcome == REFUSED else []
 
 
+def _ends(writes: Sequence[Operation]) -> list[int]:
+    """By when each sale has happened at the latest: with its answer, or with any later one's."""
+    ends, end = [], NEVER
+    for write in reversed(writes):
+        end = min(end, NEVER if write.returned is None else write.returned)
+        ends.append(end)
+    return ends[::-1]
+
+
 def _folded(item: _Item, count: int) -> _Item:
     """The first `count` sales as part of the initial stock; only what came after them is kept."""
-    ends = [NEVER if write.returned is None else write.returned for write in item.writes[:count]]
-    end = max(ends, default=-NEVER)
+    end = _ends(item.writes)[count - 1] if count else -NEVER
     return _Item(
         item.item,
         item.stock + sum(_delta(write) for write in item.writes[:count]),

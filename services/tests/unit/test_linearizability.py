@@ -197,6 +197,14 @@ def test_shows_the_shortest_bad_part_of_a_stale_read() -> None:
     assert "no moment" in str(violation) and "stale: read → saw 971" in str(violation)
 
 
+def test_an_unanswered_sale_hides_no_later_part() -> None:
+    """A sale whose answer nobody got has happened when a later number was answered."""
+    history = [buy(n, 100 * n, 100 * n + 50 if n > 1 else None) for n in range(1, 50)]
+    history.append(read(1_000 - 29, 3_080, 3_085, "stale"))
+    (violation,) = check(history, {ITEM: 1_000}, orders_of(history))
+    assert violation.stock == 1_000 - 30
+
+
 def test_an_acknowledged_purchase_must_be_in_the_order_list() -> None:
     """A success without an order is a violation even when nothing else contradicts it."""
     violations = check([buy(1, 0, 10)], {ITEM: 3}, [])
