@@ -41,11 +41,11 @@ TAIL_LINES = 12  # of a log, when a process dies at its start
 class Launcher:
     """The processes of the store in `folder`."""
 
-    def __init__(self, folder: DataFolder, plan: Plan, command: Sequence[str] = SERVE) -> None:
-        """`command` gets the role as its last argument (a stand-in in tests)."""
+    def __init__(self, folder: DataFolder, plan: Plan, command: Sequence[str] = ()) -> None:
+        """`command` gets the role as its last argument (none: SERVE; a stand-in in tests)."""
         self.folder = folder
         self.plan = plan
-        self.command = tuple(command)
+        self.command = tuple(command or SERVE)
         self.children: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod

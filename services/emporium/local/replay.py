@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from emporium.catalog.state_machine import CatalogState
@@ -26,7 +27,7 @@ from emporium.runtime.journal import JOURNAL
 from emporium.runtime.journal_rows import Contents
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Log:
     """One replica's journal: its check, and what it holds when that could be read."""
 
@@ -39,15 +40,15 @@ class Log:
         """How up to date it is."""
         return self.report.last_epoch, self.report.last_index
 
-    def chain_at(self, index: int) -> str:
-        """The chain hash after entry `index`; empty where the journal doesn't know it."""
+    @cached_property
+    def chains(self) -> dict[int, str]:
+        """The chain hash after each entry that the journal knows, by index."""
         if self.contents is None:
-            return ""
-        if index == self.report.last_index:
-            return self.report.last_chain
-        if self.contents.snapshot is not None and self.contents.snapshot.index == index:
-            return self.contents.snapshot.chain
-        return next((entry.chain for entry in self.contents.entries if entry.index == index), "")
+            return {}
+        chains = {entry.index: entry.chain for entry in self.contents.entries}
+        if self.contents.snapshot is not None:
+            chains[self.contents.snapshot.index] = self.contents.snapshot.chain
+        return chains
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ def common_index(logs: list[Log]) -> int:
     least = min(log.report.last_index for log in logs)
     lowest = max(log.report.snapshot_index for log in logs)
     for index in range(least, max(lowest, 1) - 1, -1):
-        chains = {log.chain_at(index) for log in logs}
+        chains = {log.chains.get(index, "") for log in logs}
         if len(chains) == 1 and chains != {""}:
             return index
     return least
