@@ -440,14 +440,27 @@ def _shrink(item: _Item, bad: Operation, budget: int) -> _Item:
     return item
 
 
-def _explain(bad: Operation) -> str:
+def _explain(bad: Operation, item: _Item) -> str:
     if bad.kind == READ:
-        return f"no moment between its call and its answer had a stock of {bad.stock}"
+        why = f"no moment between its call and its answer had a stock of {bad.stock}"
+        return why + ("" if item.restocks else _age(bad, item))
     if bad.outcome == REFUSED:
         return "it was refused though the stock sufficed all the time"
     if bad.kind == RESTOCK:
         return "a restock fits nowhere"
     return f"order {bad.number} fits nowhere: by its number, the stock or the time of its call"
+
+
+def _age(bad: Operation, item: _Item) -> str:
+    """Where the stock that a read saw belongs, if anywhere: which sale ended it, and how long
+    before the read that was answered."""
+    stock, age = item.stock, ""
+    for write in item.writes:
+        if stock == bad.stock and write.returned is not None and write.returned < bad.invoked:
+            early = (bad.invoked - write.returned) / 1e6
+            age = f" (order {write.number} ended that, answered {early:.3f} ms before the call)"
+        stock += _delta(write)
+    return age
 
 
 def check(
@@ -471,7 +484,7 @@ def check(
                 continue
             part = _shrink(item, bad, budget)
             shown = sorted(part.writes + part.restocks + part.looks, key=lambda o: o.invoked)
-            violations.append(Violation(item.item, _explain(bad), tuple(shown), part.stock))
+            violations.append(Violation(item.item, _explain(bad, item), tuple(shown), part.stock))
         except _BudgetError:
             text = f"undecided: the budget of {budget} steps is exceeded, which counts as failed"
             violations.append(Violation(item.item, text))

@@ -94,7 +94,7 @@ def _cell(text: str) -> str:
 
 def _row(result: ScenarioResult) -> str:
     gap = result.figures.get("longest_gap_s")
-    shown = "; ".join(found.detail for found in result.evidence if found.passed)
+    shown = "; ".join(f"{e.name}: {e.detail}" for e in result.evidence if e.passed)
     return _cell_row(
         [
             f"{result.number} {result.name}",
