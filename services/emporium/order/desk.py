@@ -46,7 +46,7 @@ from emporium.order.requests import (
 )
 from emporium.order.state_machine import OrderState
 from emporium.order.tail import LedgerTail
-from emporium.replication.asking import Asking
+from emporium.replication.asking import Asking, Token
 from emporium.replication.effects import Answer, CallReply, Request, Seen
 from emporium.replication.failures import (
     Malformed,
@@ -247,9 +247,10 @@ class OrderDesk:
         flight.attempts += 1
         flight.tried_epoch = self.watch.epoch
         self._flights.settle(flight)
-        handler = partial(self._take_answered, self._reign, flight, self._asking.next_token)
+        flight.call = token = self._asking.token()
+        handler = partial(self._take_answered, self._reign, flight, token)
         target = ("catalog", self.watch.primary)
-        flight.call = self._asking.call(port, target, take, handler, flight.deadline)
+        self._asking.call(port, target, take, handler, flight.deadline, token)
 
     def _request_id_for_retry(self, flight: Flight) -> str:
         """Always the client's own id: it is what makes a repeated take harmless."""
@@ -281,7 +282,7 @@ class OrderDesk:
         self,
         reign: tuple[str, int] | None,
         flight: Flight,
-        token: int,
+        token: Token,
         port: Port,
         payload: object,
     ) -> None:
@@ -293,14 +294,14 @@ class OrderDesk:
             self._finish(port, flight, PurchaseRefused(payload.reason))
         elif isinstance(payload, TakeConflict):
             self._finish(port, flight, PurchaseConflict())
-        elif token == flight.call:  # else: of a take that was given up, and brings nothing
+        elif token is flight.call:  # else: of a take that was given up, and brings nothing
             handler = self._take_answers.get(type(payload), self._retry)
             handler(port, flight, payload)
 
     def _taken(self, port: Port, flight: Flight, sale: Sale) -> None:
         flight.catalog_ms = port.now - flight.called_at
         flight.taken = True
-        flight.call = 0
+        flight.call = None
         if self._flights.is_open(flight):
             self._flights.settle(flight)
         self._sale_heard(port, sale)
@@ -316,7 +317,7 @@ class OrderDesk:
         if fact.reason == DEADLINE:
             self._take_later(port, flight, at_once=flight.attempts == 1)
         elif fact.reason == GROUP:
-            flight.call = 0
+            flight.call = None
             self._tail.admit_again(port)
         else:  # a newer reign of this group takes already: this one is over
             self._finish(port, flight, OutcomeUnknown(flight.purchase.request_id))

@@ -6,6 +6,7 @@ import heapq
 from dataclasses import dataclass, field
 
 from emporium.order.requests import Purchase
+from emporium.replication.asking import Token
 
 FLIGHTS_LIMIT = 1_024
 WAITERS_LIMIT = 64  # concurrent requests with one id
@@ -28,7 +29,7 @@ class Flight:
     waiters: list[Waiter]
     deadline: float  # of the waiter that waits longest
     attempts: int = 0  # takes sent
-    call: int = 0  # token of the newest take; 0 when none is under way
+    call: Token | None = None  # of the newest take; None when none is under way
     tried_epoch: int = 0  # the catalog's reign that it went to
     retry_at: float = float("inf")
     taken: bool = False  # the sale is here and waits for its order
@@ -70,7 +71,7 @@ class Flights:
 
     def retry(self, flight: Flight, when: float) -> None:
         """The take is to be repeated at `when` (ms of now)."""
-        flight.call, flight.retry_at = 0, when
+        flight.call, flight.retry_at = None, when
         self._retries[flight.purchase.request_id] = flight
 
     def settle(self, flight: Flight) -> None:

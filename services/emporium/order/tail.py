@@ -25,7 +25,7 @@ from emporium.catalog.requests import (
 from emporium.order.catalog_watch import CatalogWatch
 from emporium.order.recorder import SaleRecorder
 from emporium.order.state_machine import OrderState
-from emporium.replication.asking import Asking
+from emporium.replication.asking import Asking, Token
 from emporium.replication.failures import NotReigning
 from emporium.replication.node import Port
 
@@ -57,7 +57,7 @@ class LedgerTail:
         self._admitted_now = admitted_now
         self._running = False
         self._behind = 0  # admission makes no sense before the watermark is here
-        self._calls = {"admit": 0, "poll": 0}  # tokens of the calls under way, 0: none
+        self._calls: dict[str, Token | None] = {}  # the calls under way
         self._call_epochs = {"admit": 0, "poll": 0}
         self._admit_at = self._poll_at = 0.0
         self._paced = False  # the next poll waits for the pace only, not after a failure
@@ -89,7 +89,7 @@ class LedgerTail:
         """The catalog has a newer reign: give up the calls in flight and ask there at once."""
         for name, epoch in self._call_epochs.items():
             if epoch < self._watch.epoch:
-                self._calls[name] = 0
+                self._calls[name] = None
                 self._admit_at = min(self._admit_at, port.now)
                 self._poll_at = min(self._poll_at, port.now)
 
@@ -117,7 +117,7 @@ class LedgerTail:
 
     def _may_admit(self) -> bool:
         rebuilt = self._state.watermark >= self._behind
-        return not self.admitted and not self._calls["admit"] and rebuilt
+        return not self.admitted and not self._calls.get("admit") and rebuilt
 
     def _wants_admission(self, now: float) -> bool:
         return self._may_admit() and now >= self._admit_at
@@ -173,7 +173,7 @@ class LedgerTail:
 
     def _may_poll(self) -> bool:
         room = self._recorder.sequencer.has_room
-        return not self.trouble and not self._calls["poll"] and room
+        return not self.trouble and not self._calls.get("poll") and room
 
     def _wants_page(self, now: float) -> bool:
         hurry = self._paced and self._recorder.sequencer.gap  # a gap doesn't wait for the pace
@@ -215,14 +215,15 @@ class LedgerTail:
 
     def _call(self, port: Port, name: str, payload: object, deadline: float) -> None:
         self._call_epochs[name] = self._watch.epoch
+        self._calls[name] = token = self._asking.token()
         target = ("catalog", self._watch.primary)
-        handler = partial(self._called, name, self._asking.next_token)
-        self._calls[name] = self._asking.call(port, target, payload, handler, deadline)
+        handler = partial(self._called, name, token)
+        self._asking.call(port, target, payload, handler, deadline, token)
 
-    def _called(self, name: str, token: int, port: Port, payload: object) -> None:
-        if self._calls[name] != token:
+    def _called(self, name: str, token: Token, port: Port, payload: object) -> None:
+        if self._calls.get(name) is not token:
             return  # given up, or of an earlier reign
-        self._calls[name] = 0
+        self._calls[name] = None
         if name == "admit":
             self._admit_answered(port, payload)
         else:
@@ -232,5 +233,5 @@ class LedgerTail:
         self.admitted = False
         self.trouble = ""
         self._behind = 0
-        self._calls = {"admit": 0, "poll": 0}
+        self._calls = {}
         self._admit_at = self._poll_at = port.now

@@ -20,6 +20,19 @@ CallHandler = Callable[[Port, object], None]
 _HEAP_SLACK = 64  # deadlines of questions already answered that may stay in the heap
 
 
+class Token:
+    """Names one question. Equal to nothing else, so that an answer to an earlier desk of the same
+    process (a replica that was shut down and recovered) is never taken for one of this desk."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"ask-{self.number}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     deadline: float
@@ -32,42 +45,42 @@ class Asking:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._asked: dict[object, _Asked] = {}
-        self._deadlines: list[tuple[float, int]] = []
-        self._token = 0
+        self._deadlines: list[tuple[float, int, Token]] = []
+        self._number = 0
 
     def __len__(self) -> int:
         """How many questions are open."""
         return len(self._asked)
 
     @property
-    def next_token(self) -> int:
-        """The token of the next question, for a handler that must know its own."""
-        return self._token + 1
-
-    @property
     def crowded(self) -> bool:
         """Whether requests from outside are to be refused for now."""
         return len(self._asked) >= self._limit
 
-    def propose(self, port: Port, command: str, handler: AnswerHandler, deadline: float) -> int:
-        """Propose `command`. `handler` hears the Answer. Gives the token."""
+    def token(self) -> Token:
+        """A fresh token, for a handler that must know its own."""
+        self._number += 1
+        return Token(self._number)
+
+    def propose(self, port: Port, command: str, handler: AnswerHandler, deadline: float) -> None:
+        """Propose `command`. `handler` hears the Answer."""
+        token = self.token()
 
         def hear(port: Port, answer: object) -> None:
             handler(port, answer if isinstance(answer, Answer) else Answer(token, UNKNOWN))
 
-        token = self._add(deadline, hear)
+        self._add(token, deadline, hear)
         port.propose(token, command)
-        return token
 
-    def read(self, port: Port, level: str, handler: AnswerHandler, deadline: float) -> int:
-        """Ask for a look at the state. `handler` hears the Answer. Gives the token."""
+    def read(self, port: Port, level: str, handler: AnswerHandler, deadline: float) -> None:
+        """Ask for a look at the state. `handler` hears the Answer."""
+        token = self.token()
 
         def hear(port: Port, answer: object) -> None:
             handler(port, answer if isinstance(answer, Answer) else Answer(token, UNAVAILABLE))
 
-        token = self._add(deadline, hear)
+        self._add(token, deadline, hear)
         port.read(token, level)
-        return token
 
     def call(
         self,
@@ -76,11 +89,12 @@ class Asking:
         payload: object,
         handler: CallHandler,
         deadline: float,
-    ) -> int:
-        """Call `target` (role, replica). `handler` hears the payload or None. Gives the token."""
-        token = self._add(deadline, handler)
+        token: Token | None = None,
+    ) -> None:
+        """Call `target` (role, replica). `handler` hears the payload or None."""
+        token = token or self.token()
+        self._add(token, deadline, handler)
         port.call(target[0], target[1], token, payload, deadline)
-        return token
 
     def answered(self, port: Port, answer: Answer) -> None:
         """Hand the core's answer to its handler."""
@@ -97,7 +111,7 @@ class Asking:
     def expire(self, port: Port) -> None:
         """Tell the handlers of all questions whose deadline is over."""
         while self._deadlines and self._deadlines[0][0] <= port.now:
-            _, token = heapq.heappop(self._deadlines)
+            _, _, token = heapq.heappop(self._deadlines)
             asked = self._asked.pop(token, None)
             if asked is not None:
                 asked.hear(port, None)
@@ -106,12 +120,10 @@ class Asking:
         """The earliest deadline (ms of now), perhaps of a question already answered."""
         return self._deadlines[0][0] if self._deadlines else float("inf")
 
-    def _add(self, deadline: float, hear: Callable[[Port, object], None]) -> int:
-        self._token += 1
-        self._asked[self._token] = _Asked(deadline, hear)
+    def _add(self, token: Token, deadline: float, hear: Callable[[Port, object], None]) -> None:
+        self._asked[token] = _Asked(deadline, hear)
         if deadline != float("inf"):
-            heapq.heappush(self._deadlines, (deadline, self._token))
+            heapq.heappush(self._deadlines, (deadline, token.number, token))
         if len(self._deadlines) > 2 * len(self._asked) + _HEAP_SLACK:
-            self._deadlines = [(when, t) for when, t in self._deadlines if t in self._asked]
+            self._deadlines = [one for one in self._deadlines if one[2] in self._asked]
             heapq.heapify(self._deadlines)
-        return self._token

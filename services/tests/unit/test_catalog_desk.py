@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from emporium.catalog import settled as settled_module
 from emporium.catalog.desk import OPEN_LIMIT, POLLERS_LIMIT, CatalogDesk
 from emporium.catalog.requests import (

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+
 from emporium.catalog import settled as settled_module
 from emporium.catalog.books import BrokenBooks, cost_text
 from emporium.catalog.ledger import BrokenLedger, Ledger, next_chain
@@ -151,7 +152,7 @@ def test_the_stamp_never_goes_back() -> None:
 def test_refusals_age_out_after_a_day_of_stamped_time_and_sales_never() -> None:
     """23 h 59 later the refusal stands, at 24 h it is forgotten; the sale is not."""
     state = open_catalog()
-    deadline = {"deadline_stamp": START + 10 * KEEP_MS}
+    deadline: dict[str, Any] = {"deadline_stamp": START + 10 * KEEP_MS}
     state.apply(3, take("r1", "3"))
     state.apply(4, take("sold"))
     state.apply(5, take("x", "9", stamp=START + KEEP_MS - 1, **deadline))
@@ -436,7 +437,7 @@ def test_random_commands_do_what_the_dumb_model_says(seed: int) -> None:
         else:
             side = chance.choice(("buy", "buy", "sell"))
             fence = chance.choice(("", "", "", "group", "epoch", "deadline"))
-            fenced: dict[str, dict[str, object]] = {
+            fenced: dict[str, dict[str, Any]] = {
                 "": {},
                 "group": {"order_group": "other"},
                 "epoch": {"order_epoch": 0},

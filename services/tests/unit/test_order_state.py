@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import pytest
+
 from emporium.catalog.requests import Sale
 from emporium.order.requests import OrderRecorded, RecordSale
 from emporium.order.state_machine import BadState, OrderState

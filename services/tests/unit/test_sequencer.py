@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 
 import pytest
+
 from emporium.catalog.requests import Sale
 from emporium.order.sequencer import BUFFER_LIMIT, IN_FLIGHT_LIMIT, SaleSequencer
 from tests.unit.catalog_data import sales_of
@@ -112,11 +113,12 @@ def test_a_full_buffer_gives_the_farthest_up_and_never_blocks_the_gap() -> None:
     for sale in SALES[1 : BUFFER_LIMIT + 1]:
         assert sequencer.offer(sale)
     assert not sequencer.offer(SALES[BUFFER_LIMIT + 1])
-    assert sequencer.has_room
+    rooms = [sequencer.has_room]
     assert sequencer.offer(SALES[0])
     check_window(sequencer)
     assert sequencer.reach == BUFFER_LIMIT
-    assert not sequencer.has_room
+    rooms.append(sequencer.has_room)
+    assert rooms == [True, False]
     assert not sequencer.offer(SALES[BUFFER_LIMIT + 5])
     sequencer.ready()
     sequencer.record(200, SALES[199].chain)
