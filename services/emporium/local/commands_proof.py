@@ -17,10 +17,10 @@ from emporium.client.report import PASSED, Report
 from emporium.local import demo
 from emporium.local.cluster import LocalCluster
 from emporium.local.errors import LocalError
+from emporium.local.interrupts import stop_signals_interrupt
 from emporium.local.layout import CACHE_MODES
 from emporium.local.options import Commands, whole
 from emporium.local.screen import Screen, plural
-from emporium.local.supervisor import stop_signals_interrupt
 
 COUNTS = {"frontend": 2, "catalog": 3, "order": 3}
 LARGEST_SEED = 2**31 - 1

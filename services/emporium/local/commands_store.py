@@ -10,12 +10,13 @@ import time
 from emporium.local import processes, status
 from emporium.local.errors import LocalError
 from emporium.local.inputs import claim, wanted_by
+from emporium.local.interrupts import stop_signals_interrupt
 from emporium.local.launcher import GRACE_S, KILL_WAIT_S, Launcher
 from emporium.local.layout import CACHE_MODES
 from emporium.local.options import Commands, add_data, folder_of, whole
 from emporium.local.readiness import wait_until_answers
 from emporium.local.screen import Screen, plural
-from emporium.local.supervisor import Supervisor, stop_signals_interrupt
+from emporium.local.supervisor import Supervisor
 
 READY_S = 60.0
 REFRESH_S = 1.0

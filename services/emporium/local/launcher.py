@@ -22,6 +22,7 @@ import emporium
 from emporium.local import ports, processes
 from emporium.local.errors import LocalError
 from emporium.local.folder import DataFolder, read_json, write_json
+from emporium.local.interrupts import shielded
 from emporium.local.layout import (
     GROUPS,
     HEALTH_OFFSET,
@@ -158,7 +159,7 @@ class Launcher:
     def start(self, name: str) -> ProcessKey:
         """Start one process. Raises LocalError when it runs already or a port of it is taken."""
         place = self.plan.place(name)
-        with self.folder.locked():
+        with self.folder.locked(), shielded():
             self.reap()
             key = self.keys().get(name)
             if key is not None and processes.alive(key):
@@ -254,20 +255,24 @@ class Launcher:
             keys = {name: key for name, key in self.keys().items() if processes.alive(key)}
             left = list(keys.values())
             if grace_s > 0:
-                for key in left:
-                    processes.signal_leader(key, signal.SIGTERM)
-                    processes.signal_group(key, signal.SIGCONT)
                 with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: no more patience
+                    for key in left:
+                        processes.signal_leader(key, signal.SIGTERM)
+                        processes.signal_group(key, signal.SIGCONT)
                     left = processes.wait_gone(left, grace_s)
-            for key in left:
-                processes.signal_group(key, signal.SIGKILL)
-            survivors = processes.wait_gone(left, KILL_WAIT_S)
-            self.reap()
-            if survivors:
-                pids = ", ".join(str(key.pid) for key in survivors)
-                raise LocalError(f"still there {KILL_WAIT_S:g} s after -9: pid {pids}")
-            self.folder.run_file.unlink(missing_ok=True)
+            with shielded():
+                self._kill_all(left)
+                self.folder.run_file.unlink(missing_ok=True)
         return [name for name, key in keys.items() if key in left]
+
+    def _kill_all(self, keys: list[ProcessKey]) -> None:
+        for key in keys:
+            processes.signal_group(key, signal.SIGKILL)
+        survivors = processes.wait_gone(keys, KILL_WAIT_S)
+        self.reap()
+        if survivors:
+            pids = ", ".join(str(key.pid) for key in survivors)
+            raise LocalError(f"still there {KILL_WAIT_S:g} s after -9: pid {pids}")
 
 
 def _occupants(content: dict[str, Any] | None) -> list[str]:

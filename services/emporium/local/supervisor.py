@@ -6,11 +6,7 @@ secret would hide from the one who breaks them what the protocol does. `emporium
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from emporium.local.launcher import Launcher
 from emporium.local.layout import GROUPS
@@ -19,26 +15,6 @@ from emporium.local.screen import Screen
 
 LOOK_S = 0.25
 REIGN_EVERY = 4  # looks at the processes between two looks at who reigns
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def stop_signals_interrupt() -> Iterator[None]:
-    """Within, SIGTERM and a closed terminal end the program as a Ctrl-C does: by an exception
-    that runs through every `finally`, so that no process is left behind."""
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Supervisor:
