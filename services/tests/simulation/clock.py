@@ -1,0 +1,28 @@
+"""Manual clocks that drift: what one machine shows when the virtual time is `true_ms`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WALL_START_MS = 1_700_000_000_000
+
+
+@dataclass(slots=True)
+class DriftingClock:
+    """A monotonic clock that starts anywhere and runs at its own rate, and a wall clock."""
+
+    start_ms: float
+    rate: float
+    wall_ahead_ms: int = 0
+
+    def local(self, true_ms: float) -> float:
+        """Monotonic ms."""
+        return self.start_ms + true_ms * self.rate
+
+    def true(self, local_ms: float) -> float:
+        """When the monotonic clock shows `local_ms`."""
+        return (local_ms - self.start_ms) / self.rate
+
+    def wall(self, true_ms: float) -> int:
+        """Wall clock, ms since 1970."""
+        return WALL_START_MS + self.wall_ahead_ms + int(true_ms * self.rate)
