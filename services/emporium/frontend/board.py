@@ -128,6 +128,10 @@ class Board:
         with self._changed:
             return self._view.choose(role, without=without)
 
+    def serving(self, role: str) -> tuple[int, ...]:
+        """Who serves."""
+        return self._view.serving(role)
+
     def reign(self, role: str) -> ReignSeen | None:
         """Who reigns."""
         return self._view.reign(role)

@@ -259,6 +259,15 @@ def json_body(*known: str) -> dict[str, Any]:
     return document
 
 
+def refuse_head() -> None:
+    """Flask lets HEAD through to GET; a route that does something must refuse it. Raises
+    MethodNotAllowed."""
+    if request.method == "HEAD":
+        rule = request.url_rule
+        methods = set() if rule is None else set(rule.methods or ())
+        raise MethodNotAllowed(valid_methods=sorted(methods - {"HEAD"}))
+
+
 def no_body() -> None:
     """Refuse a body where a route has no use for one. Raises BadRequest."""
     if request.content_length or request.headers.get("Transfer-Encoding"):

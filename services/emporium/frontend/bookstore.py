@@ -1,0 +1,122 @@
+"""The bookstore's own routes: search, lookup, buy (the course designs 000 and 001).
+
+Answers have the form that those designs' client logs show: item_number and cost are texts, stock
+is a number; a purchase is "Success" or "Failed". What they don't show is answered as in `/v1`: a
+problem document for a malformed request and for a book that there isn't. A purchase whose outcome
+isn't known is a 503 with "Unknown" and the request id to ask with.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+
+from flask import Blueprint, Response, request
+
+from emporium.catalog.requests import ItemFound, ItemList
+from emporium.editions import book_form
+from emporium.frontend import fields
+from emporium.frontend.copies import Page
+from emporium.frontend.parts import Parts, read_answer, write_headers
+from emporium.order import buying
+from emporium.order.requests import OrderRecorded, PurchaseConflict
+from emporium.runtime import errors, web
+
+FORM = "bookstore"
+
+
+def result_of(value: ItemFound | ItemList) -> dict[str, object]:
+    """The answer of `lookup`, or of `search`."""
+    if isinstance(value, ItemFound):
+        return {"result": book_form.full(value.view)}
+    return {"result": book_form.short(value.items)}
+
+
+def body(page: Page) -> bytes:
+    """The page as JSON, encoded once."""
+    encoded = page.bodies.get(FORM)
+    if encoded is None:
+        encoded = page.bodies[FORM] = web.encode(result_of(page.value))
+    return encoded
+
+
+def blueprint(parts: Parts) -> Blueprint:
+    """The routes."""
+    routes = Blueprint(FORM, __name__)
+
+    @routes.get("/search")
+    def search_by_parameter() -> Response:
+        return search(_wanted("topic", "topic")[0])
+
+    @routes.get("/search/<topic>")
+    def search_by_path(topic: str) -> Response:
+        web.parameters()
+        return search(_plus_as_space(topic))
+
+    def search(topic: str) -> Response:
+        started = parts.clock.now_ms()
+        wanted = fields.topic(topic)
+        read = parts.reading.topic(wanted, trace=web.trace())
+        if read.page is None:
+            raise errors.NotServing("the catalog gave no list")
+        return read_answer(parts, body(read.page), read, started)
+
+    @routes.get("/lookup")
+    def look_up_by_parameter() -> Response:
+        return look_up(_wanted("item_number", "item_number")[0])
+
+    @routes.get("/lookup/<number>")
+    def look_up_by_path(number: str) -> Response:
+        web.parameters()
+        return look_up(number)
+
+    def look_up(number: str) -> Response:
+        started = parts.clock.now_ms()
+        wanted = fields.item(number, "item_number")
+        read = parts.reading.item(wanted, trace=web.trace())
+        if read.page is None:
+            raise errors.NotFound(f"there is no book {wanted}")
+        return read_answer(parts, body(read.page), read, started)
+
+    @routes.get("/buy")
+    def buy_by_parameter() -> Response:
+        number, rest = _wanted("item_number", "item_number", "request_id")
+        return buy(number, rest)
+
+    @routes.get("/buy/<number>")
+    def buy_by_path(number: str) -> Response:
+        return buy(number, web.parameters("request_id"))
+
+    def buy(number: str, query: dict[str, str]) -> Response:
+        web.refuse_head()
+        started = parts.clock.now_ms()
+        purchase = buying.purchase_of(number, query)
+        try:
+            outcome, timings = parts.writing.purchase(purchase, in_turn=True, trace=web.trace())
+        except errors.OutcomeUnknown:
+            return buying.unknown(purchase.request_id)
+        if isinstance(outcome, PurchaseConflict):
+            raise errors.Conflict
+        headers = write_headers(parts, timings, started)
+        headers[buying.KEY_HEADER] = purchase.request_id
+        bought = isinstance(outcome, OrderRecorded)
+        return web.answer({"result": buying.SUCCESS if bought else buying.FAILED}, 200, headers)
+
+    return routes
+
+
+def _wanted(name: str, *known: str) -> tuple[str, dict[str, str]]:
+    """The parameter that a route can't do without, and all of them. Raises BadRequest."""
+    query = web.parameters(*known)
+    if name not in query:
+        raise errors.BadRequest(name, f"{name} is missing")
+    return query[name], query
+
+
+def _plus_as_space(topic: str) -> str:
+    """In a path a plus sign is itself, but the designs write `distributed+systems` there too; a
+    topic with a real plus sign is written %2B."""
+    raw = str(request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "")
+    path = raw.partition("?")[0]
+    if "/search/" not in path:
+        return topic.replace("+", " ")
+    return urllib.parse.unquote_plus(path.partition("/search/")[2])

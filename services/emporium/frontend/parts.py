@@ -1,0 +1,55 @@
+"""What the routes of a frontend are made of, built by `wsgi.py` or by a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from flask import Response
+
+from emporium.frontend.board import Board
+from emporium.frontend.purchasing import Writing
+from emporium.frontend.reading import Read, Reading
+from emporium.runtime import web
+from emporium.runtime.clock import SYSTEM, Clock
+
+HIT, MISS = "emporium; hit", "emporium; fwd=miss"
+NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`about` says what `/v1/cluster` shows of this frontend itself; `watchers` is how many may
+    watch the cluster's events at the same time."""
+
+    limits: web.Limits
+    edition: str
+    board: Board
+    reading: Reading
+    writing: Writing
+    watchers: web.Gate
+    orders_private: bool = False
+    about: Callable[[], dict[str, object]] = dict
+    caches: tuple[str, ...] = ()
+    metrics: web.Counted | None = None
+    clock: Clock = field(default=SYSTEM)
+
+
+def server_timing(started: float, now: float, timings: dict[str, float]) -> str:
+    """The Server-Timing header: ms in this frontend and, within that, at each tier behind."""
+    parts = [f"frontend;dur={now - started:.3f}"]
+    parts += [f"{tier};dur={took:.3f}" for tier, took in timings.items()]
+    return ", ".join(parts)
+
+
+def read_answer(parts: Parts, body: bytes, read: Read, started: float) -> Response:
+    """The answer to a read."""
+    timing = server_timing(started, parts.clock.now_ms(), read.timings)
+    headers = {"Server-Timing": timing, "Cache-Status": HIT if read.hit else MISS, **NO_STORE}
+    return web.raw_answer(body, 200, headers)
+
+
+def write_headers(parts: Parts, timings: dict[str, float], started: float) -> dict[str, str]:
+    """The headers of an answer to a write."""
+    return {"Server-Timing": server_timing(started, parts.clock.now_ms(), timings), **NO_STORE}
