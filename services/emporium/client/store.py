@@ -334,15 +334,19 @@ class Store:
     def order(self, number: int, deadline_s: float = DEADLINE_S) -> Order | None:
         """The order of that number, or None when there is none. Raises StoreError."""
         body = self.get(f"/v1/orders/{number}", deadline_s)
-        if "request_id" not in body:
-            return None
-        return Order(
-            int(body["number"]),
-            str(body["request_id"]),
-            str(body["item"]),
-            int(body["quantity"]),
-            str(body["side"]),
-        )
+        return _order(body) if "request_id" in body else None
+
+    def orders(self, deadline_s: float = DEADLINE_S) -> list[Order]:
+        """All orders, page by page, as an operator. Raises StoreError."""
+        found: list[Order] = []
+        while True:
+            after = found[-1].number if found else 0
+            body = self.get(f"/v1/orders?after={after}", deadline_s)
+            if "orders" not in body:
+                raise StoreError(f"the list of orders after {after}: {body}")
+            found += [_order(told) for told in body["orders"]]
+            if not body["orders"]:
+                return found
 
     def purchase(self, request_id: str, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
         """What became of a request id (`GET /v1/purchases/{id}`). Raises StoreError."""
@@ -398,6 +402,16 @@ class Store:
         if self._log is not None:
             self._log.write(f"{self.name}: Get response {told}")
         return Answer(answer.status_code, told if isinstance(told, dict) else {}, answer.headers)
+
+
+def _order(told: Mapping[str, Any]) -> Order:
+    return Order(
+        int(told["number"]),
+        str(told["request_id"]),
+        str(told["item"]),
+        int(told["quantity"]),
+        str(told["side"]),
+    )
 
 
 def _outcome(result: Result) -> str:

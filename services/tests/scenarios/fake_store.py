@@ -273,13 +273,16 @@ class FakeStore:
             status, _, _ = self.take(query["item_number"], 1, headers["Idempotency-Key"])
             words = {201: "Success", 200: "Success", 409: "Failed", 404: "Failed"}
             return (200 if status in words else status), {"result": words.get(status, "?")}, {}
-        return self._v1(method, path, headers, body)
+        return self._v1(method, path, headers, body, query.get("after", "0"))
 
-    def _v1(self, method: str, path: str, headers: Any, body: bytes) -> Reply:
+    def _v1(self, method: str, path: str, headers: Any, body: bytes, after: str) -> Reply:
         last = path.rsplit("/", 1)[-1]
         if path == "/v1/orders" and method == "POST":
             told = json.loads(body)
             return self.take(told["item"], told["quantity"], headers["Idempotency-Key"])
+        if path == "/v1/orders":
+            page = [each for number, each in sorted(self.orders.items()) if number > int(after)]
+            return 200, {"orders": page[:256], "watermark": self.next_number - 1}, {}
         if path.startswith("/v1/orders/"):
             order = self.orders.get(int(last))
             return (200, order, {}) if order else (404, {}, {})
