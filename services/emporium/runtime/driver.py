@@ -267,6 +267,7 @@ def build_replica(
     machine: Callable[[], Machine],
     desk: Callable[[Machine], Desk],
     data: str = "",
+    lifecycle: Lifecycle = PROCESS,
 ) -> ReplicaHandle:
     """A replica of the role, running: `machine` makes its state machine and `desk` the rule over
     it, once at each start; `data` is the data set of a group that forms here (JSON text).
@@ -279,7 +280,7 @@ def build_replica(
     def assemble() -> Running:
         return _assemble(settings, machine(), desk, data, faults, metrics, operations)
 
-    handle = ReplicaHandle(settings, faults, metrics, operations, assemble)
+    handle = ReplicaHandle(settings, faults, metrics, operations, assemble, lifecycle=lifecycle)
     metrics.show(handle.status)
     health = HealthServer(
         settings.host,
@@ -288,10 +289,10 @@ def build_replica(
         metrics,
     )
     health.start()
-    PROCESS.on_stop(health.stop)
+    lifecycle.on_stop(health.stop)
     handle.start()
-    PROCESS.on_leave(handle.leave)
-    PROCESS.on_stop(handle.close)
+    lifecycle.on_leave(handle.leave)
+    lifecycle.on_stop(handle.close)
     return handle
 
 

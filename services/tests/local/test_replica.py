@@ -1,0 +1,217 @@
+"""Whole replicas with their journals and streams on loopback, in one process: the fault hooks,
+the faults between replicas, and the good-bye."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from emporium.catalog.desk import CatalogDesk
+from emporium.catalog.requests import ChangeItem, ItemChanged, ItemFound, QueryItem
+from emporium.catalog.state_machine import CatalogState
+from emporium.runtime import errors
+from emporium.runtime.driver import ReplicaHandle, build_replica
+from emporium.runtime.lifecycle import Lifecycle
+from emporium.runtime.settings import CatalogSettings, read
+from tests.unit.catalog_data import DATA
+from tests.waiting import eventually
+
+
+class Group:
+    """Three replicas of the catalog, each with a life of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing runs yet."""
+        with ExitStack() as stack:
+            servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in "012"]
+            ports = [int(server.getsockname()[1]) for server in servers]
+        self.addresses = ",".join(f"127.0.0.1:{port - 5000}" for port in ports)
+        self.folder = folder
+        self.handles: dict[int, ReplicaHandle] = {}
+        self._lives: dict[int, Lifecycle] = {}
+
+    def settings(self, replica: int) -> CatalogSettings:
+        """Those of one replica: quick failure detection."""
+        environ = {
+            "EMPORIUM_ID": str(replica),
+            "EMPORIUM_CATALOG": self.addresses,
+            "EMPORIUM_INTERNAL_OFFSET": "5000",
+            "EMPORIUM_HEALTH_OFFSET": "6000",
+            "EMPORIUM_DATA_DIR": str(self.folder / str(replica)),
+            "EMPORIUM_OUTPUT_DIR": str(self.folder),
+            "EMPORIUM_HEARTBEAT_INTERVAL_MS": "100",
+            "EMPORIUM_LOCK_WAIT_MS": "0",
+        }
+        found = read(environ, "catalog")
+        assert isinstance(found, CatalogSettings)
+        return found
+
+    def start(self, replica: int) -> ReplicaHandle:
+        """A new process, as it were."""
+        life = self._lives[replica] = Lifecycle()
+        self.handles[replica] = build_replica(
+            self.settings(replica), CatalogState, CatalogDesk, DATA, life
+        )
+        return self.handles[replica]
+
+    def stop(self, replica: int) -> None:
+        """The end of the process."""
+        life = self._lives.pop(replica, None)
+        if life is not None:
+            life.stop()
+
+    def reigning(self) -> ReplicaHandle | None:
+        """The one that says so."""
+        for handle in self.handles.values():
+            if handle.status().get("reigning"):
+                return handle
+        return None
+
+    def settled(self) -> ReplicaHandle:
+        """The reign, once all serve."""
+        for handle in self.handles.values():
+            eventually(lambda handle=handle: handle.serving, "serving")  # type: ignore[misc]
+        reign = eventually(self.reigning, "a reign")
+        assert reign is not None
+        return reign
+
+    def restock(self, number: int) -> int:
+        """The stock of item 1 after one more piece, asked for until somebody grants it."""
+        request = ChangeItem("1", None, 1, f"request-{number:08}")
+
+        def ask() -> int:
+            for handle in self.handles.values():
+                try:
+                    answer, _ = handle.ask(request, 2000, request.request_id)
+                except errors.EmporiumError:
+                    continue
+                if isinstance(answer, ItemChanged):
+                    return answer.view.stock
+            return 0
+
+        return eventually(ask, "a restock")
+
+
+def stock(handle: ReplicaHandle) -> int:
+    """The linearizable stock of item 1 at one replica."""
+
+    def ask() -> int:
+        try:
+            answer, _ = handle.ask(QueryItem("1", "linearizable"), 2000)
+        except errors.ServiceError:
+            return 0
+        assert isinstance(answer, ItemFound)
+        return answer.view.stock
+
+    return eventually(ask, "a read")
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Group]:
+    """Three that run."""
+    group = Group(folder)
+    try:
+        for replica in range(3):
+            group.start(replica)
+        yield group
+    finally:
+        for replica in range(3):
+            group.stop(replica)
+
+
+def test_a_primary_that_is_shut_down_is_replaced_and_recovers_from_its_journal(
+    tmp_path: Path,
+) -> None:
+    """The seeds' fault hooks: nothing that was acknowledged is lost."""
+    with running(tmp_path) as group:
+        first = group.settled()
+        assert group.restock(1) == 4
+        first.shutdown()
+        assert group.restock(2) == 5
+        second = eventually(group.reigning, "a new reign")
+        assert second is not first
+        first.recover()
+        assert first.serving
+        assert stock(first) == 5
+        assert (tmp_path / "catalog0_log").read_text().count("init,") == 3
+
+
+def test_all_replicas_come_back_from_their_disks(tmp_path: Path) -> None:
+    """A restart of all loses nothing and forms no new group."""
+    with running(tmp_path) as group:
+        before = group.settled().status()
+        assert group.restock(1) == 4
+        for replica in range(3):
+            group.stop(replica)
+        for replica in range(3):
+            group.start(replica)
+        after = group.settled().status()
+        assert stock(group.handles[1]) == 4
+        assert (after["group"], after["incarnation"]) == (before["group"], before["incarnation"])
+        assert after["epoch"] > before["epoch"]
+
+
+def test_a_primary_that_cannot_be_heard_is_replaced(tmp_path: Path) -> None:
+    """A one-way cut set by the operator, and healed."""
+    with running(tmp_path) as group:
+        first = group.settled()
+        for other in (1, 2):
+            first.faults.set_from_json({"to": f"catalog-{other}", "cut": True})
+        others = [group.handles[1], group.handles[2]]
+        eventually(lambda: any(h.status()["reigning"] for h in others), "a new reign")
+        eventually(lambda: not first.status()["reigning"], "the old reign's end")
+        assert group.restock(1) == 4
+        first.faults.clear()
+        eventually(lambda: first.serving, "its return")
+        assert stock(first) == 4
+
+
+def test_leaving_hands_the_reign_over(tmp_path: Path) -> None:
+    """SIGTERM: another one reigns before this one goes."""
+    with running(tmp_path) as group:
+        first = group.settled()
+        group.restock(1)
+        eventually(lambda: first.status()["commit"] == first.status()["last_index"], "rest")
+        first.leave()
+        assert not first.status()["reigning"]
+        eventually(group.reigning, "a new reign")
+        assert group.restock(2) == 5
+
+
+def test_a_second_process_on_a_data_folder_is_refused(tmp_path: Path) -> None:
+    """Two replicas with one promise would be one too many."""
+    with running(tmp_path) as group:
+        group.settled()
+        environ = group.settings(0)
+        group.addresses = "127.0.0.1:1201,127.0.0.1:1202,127.0.0.1:1203"
+        life = Lifecycle()
+        with pytest.raises(errors.DataFolderInUse, match=environ.data_dir):
+            build_replica(group.settings(0), CatalogState, CatalogDesk, DATA, life)
+        life.stop()
+
+
+def test_the_health_port_tells_what_the_replica_is(tmp_path: Path) -> None:
+    """Ready, alive, status and metrics; a shut down replica is alive and not ready."""
+    with running(tmp_path) as group:
+        group.settled()
+        port = group.settings(0).health_port
+
+        def page(path: str) -> str:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return str(answer.read().decode())
+
+        assert page("/readyz") == "ready\n"
+        assert page("/healthz").startswith("last step")
+        status = json.loads(page("/status"))
+        assert (status["role"], status["replica"], status["voter"]) == ("catalog", 0, True)
+        assert "emporium_commit" in page("/metrics")
+        group.handles[0].shutdown()
+        with pytest.raises(OSError, match="503"):
+            page("/readyz")
+        assert json.loads(page("/status"))["up"] is False
