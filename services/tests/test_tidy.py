@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from emporium.replication import states
 from emporium.runtime import settings_table
 from tests import repository
 from tests.repository import ROOT, SERVICES, Module, modules, package_modules, shown
@@ -309,6 +310,18 @@ def test_links_in_documents_lead_somewhere() -> None:
         ),
         "Broken links:",
     )
+
+
+def test_the_drawn_states_are_those_of_the_code() -> None:
+    """docs/PROTOCOLS.md shows exactly the transitions that `replication/states.py` allows."""
+    text = (ROOT / "docs" / "PROTOCOLS.md").read_text(encoding="utf-8")
+    drawn = re.search(r"<!-- states -->\n```mermaid\n(.*?)\n```\n<!-- /states -->", text, re.DOTALL)
+    if drawn is None or drawn.group(1) != states.diagram():
+        pytest.fail(
+            "Between <!-- states --> and <!-- /states --> docs/PROTOCOLS.md needs, as mermaid:\n"
+            + states.diagram(),
+            pytrace=False,
+        )
 
 
 def test_every_setting_is_documented() -> None:
