@@ -81,14 +81,14 @@ class CatalogState:
             Change: self._apply_change,
             Admit: self._apply_admit,
         }
-        self._init_lines: tuple[str, ...] = ()
         self._clear("")
 
     # --- the state machine ---
 
     def start(self, data: str) -> tuple[str, ...]:
         """Load a data set: {"items": [{item, title, topic, price, stock}], "ledger_chain": text},
-        price in cents; or a backup: {"restored": what `snapshot` gave}. Raises BadState."""
+        price in cents; or a backup: {"restored": what `snapshot` gave}. Gives the lines
+        `init,number,stock,cost,topic,title`. Raises BadState."""
         try:
             plain = _json_object(data)
             if "restored" in plain:
@@ -98,8 +98,7 @@ class CatalogState:
                 self.books.load(_first_row(item) for item in plain["items"])
         except (ValueError, TypeError, KeyError, LookupError, RuntimeError) as error:
             raise BadState(f"no data set of a catalog: {error!r}") from error
-        self._init_lines = tuple([_init_line(book) for book in self.books.all()])
-        return self._init_lines
+        return tuple([_init_line(book) for book in self.books.all()])
 
     def apply(self, index: int, command: str) -> Outcome:
         """Decide one committed command; a refusal is an outcome. Never raises for a command."""
@@ -132,14 +131,8 @@ class CatalogState:
             self._load(_json_object(state), keep_indexes=True)
         except (ValueError, TypeError, KeyError, LookupError, RuntimeError) as error:
             raise BadState(f"no snapshot of a catalog: {error!r}") from error
-        self._init_lines = ()
 
     # --- what the desk and the checks look at ---
-
-    def init_lines(self) -> tuple[str, ...]:
-        """`init,number,stock,cost,topic,title` for the operation log of a first start; empty
-        after `restore`."""
-        return self._init_lines
 
     def digest(self) -> str:
         """A hash of the state, equal for equal states, in O(1)."""

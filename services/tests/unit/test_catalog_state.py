@@ -268,11 +268,9 @@ def test_apply_never_raises_for_a_command() -> None:
 
 
 def test_init_lines_are_those_of_the_seeds_file() -> None:
-    """Number, stock, whole cost, topic, title; none after a restart from a snapshot."""
-    state = open_catalog()
-    assert state.init_lines()[:2] == ("init,1,3,10,a,One", "init,2,5,20.50,a,Two")
-    state.restore(state.snapshot())
-    assert state.init_lines() == ()
+    """Number, stock, whole cost, topic, title."""
+    lines = CatalogState().start(DATA)
+    assert lines[:2] == ("init,1,3,10,a,One", "init,2,5,20.50,a,Two")
     assert [cost_text(cents) for cents in (1000, 1050, 5)] == ["10", "10.50", "0.05"]
 
 
@@ -329,12 +327,12 @@ def test_a_backup_starts_a_new_group_with_the_same_ledger() -> None:
     sold = state.apply(300, take("r1")).fact
     state.apply(301, take("r2", "3"))
     restored = CatalogState()
-    restored.start(json.dumps({"restored": state.snapshot()}))
+    lines = restored.start(json.dumps({"restored": state.snapshot()}))
+    assert lines[0] == "init,1,2,10,a,One"
     assert restored.ledger.visible(0) == 1
     assert restored.ledger.chain == state.ledger.chain
     assert restored.apply(2, take("r1")).fact == sold
     assert restored.apply(3, take("r2", "3")).fact == TakeRefused("out_of_stock")
-    assert restored.init_lines()[0] == "init,1,2,10,a,One"
 
 
 def test_the_chains_base_is_given_or_made_from_the_data_set() -> None:
