@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import requests
@@ -27,6 +28,7 @@ STATUS_TIMEOUT_S = 1.0
 """A paused process accepts connections and says nothing."""
 FAULT_TIMEOUT_S = 5.0
 POLL_S = 0.05
+_EVENT = re.compile(r'^emporium_events_total\{.*event="([^"]*)".*\} ([0-9.e+]+)$', re.MULTILINE)
 
 
 class DeadlinePassedError(AssertionError):
@@ -80,7 +82,6 @@ class Replica:
     released: int = 0
     last_index: int = 0
     group: str = ""
-    notes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:
@@ -132,6 +133,9 @@ class Cluster(Protocol):
     def logs(self, name: str) -> list[str]:
         """The operation log of a process since the store's first start, line by line."""
 
+    def notes(self, name: str) -> dict[str, int]:
+        """How often what has happened in a process, by event; empty when it doesn't answer."""
+
     def digest(self, name: str) -> dict[str, Any]:
         """The fields of the replica's StateDigest; `books` decoded. Raises DrillError."""
 
@@ -150,16 +154,31 @@ def wait_until(condition: Callable[[], object], deadline_s: float, what: str) ->
 
 def read_status(health: str, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any] | None:
     """What the process says at its health port, or None when it says nothing useful."""
+    text = _read(health, "/status", timeout_s)
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def read_notes(health: str, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, int]:
+    """The process's count of events by name, from its metrics."""
+    found = _EVENT.findall(_read(health, "/metrics", timeout_s))
+    return {event: int(float(count)) for event, count in found}
+
+
+def _read(health: str, path: str, timeout_s: float) -> str:
+    """The body of a page of the health port, empty when there is none."""
     host, _, port = health.rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=timeout_s)
     try:  # asked often while waiting: http.client costs a tenth of what requests does
-        connection.request("GET", "/status")
-        told = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
+        connection.request("GET", path)
+        return connection.getresponse().read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return ""
     finally:
         connection.close()
-    return told if isinstance(told, dict) else None
 
 
 def with_status(member: Member, told: Mapping[str, Any] | None) -> Replica:
@@ -167,7 +186,6 @@ def with_status(member: Member, told: Mapping[str, Any] | None) -> Replica:
     plain = (member.name, member.role, member.replica, member.address, member.pid, member.process)
     if told is None:
         return Replica(*plain, answers=False)
-    notes = told.get("notes")
     return Replica(
         *plain,
         answers=True,
@@ -183,7 +201,6 @@ def with_status(member: Member, told: Mapping[str, Any] | None) -> Replica:
         released=int(told.get("released", 0)),
         last_index=int(told.get("last_index", 0)),
         group=str(told.get("group", "")),
-        notes=dict(notes) if isinstance(notes, dict) else {},
     )
 
 
@@ -228,6 +245,10 @@ class HttpCluster:
         for member in self.members():
             if member.role in GROUPS and member.running:
                 self._fault(member.name, "DELETE", None)
+
+    def notes(self, name: str) -> dict[str, int]:
+        """From the metrics of the health port."""
+        return read_notes(self.member(name).health)
 
     def digest(self, name: str) -> dict[str, Any]:
         """`GET /v1/digest` of one replica."""

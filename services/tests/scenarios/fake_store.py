@@ -389,7 +389,6 @@ class FakeCluster:
             caught_up=True,
             serving=True,
             incarnation=process.incarnation,
-            notes=dict(process.notes),
         )
 
     def kill(self, name: str, signal: int = 9) -> None:
@@ -442,6 +441,9 @@ class FakeCluster:
     def logs(self, name: str) -> list[str]:
         with self.store.lock:
             return list(self.store.processes[name].log)
+
+    def notes(self, name: str) -> dict[str, int]:
+        return dict(self.store.processes[name].notes)
 
     def digest(self, name: str) -> dict[str, Any]:
         return self.store.digest(name)

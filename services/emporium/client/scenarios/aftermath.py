@@ -14,6 +14,7 @@ from emporium.client.scenarios.stage import Stage
 from emporium.client.store import Store
 
 SAMPLES = 20
+"""Orders that are also read one by one."""
 FEWEST_DIGESTS = 2
 """One of each group, where a group is a single replica."""
 SHOWN_VIOLATIONS = 3

@@ -16,7 +16,7 @@ REFUSED_NOTE, STEPPED_DOWN_NOTE = "old_epoch_refused", "stepped_down"
 
 
 def _notes(stage: Stage, role: str, name: str) -> int:
-    return sum(replica.notes.get(name, 0) for replica in stage.replicas(role))
+    return sum(stage.cluster.notes(replica.name).get(name, 0) for replica in stage.replicas(role))
 
 
 def pause_primary(stage: Stage) -> None:
