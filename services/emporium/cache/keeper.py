@@ -58,6 +58,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
+        self._looked_at = clock.now_ms()
         self._thread = threading.Thread(target=self._run, name="holder", daemon=True)
         streams.on_heartbeat(self._heard)
         streams.on_message(self._told)
@@ -108,6 +109,10 @@ class Keeper:
             counts: dict[str, object] = {n: getattr(counters, n) for n in counters.__slots__}
             return {**self._holder.status(self._clock.now_ms()), **counts}
 
+    def look_age_ms(self) -> float:
+        """How long ago the lease was last looked at."""
+        return self._clock.now_ms() - self._looked_at
+
     # --- for the readers' threads ---
 
     def _heard(self, beat: Heartbeat) -> None:
@@ -138,7 +143,7 @@ class Keeper:
     def _run(self) -> None:
         while not self._closed:
             with self._lock:
-                now = self._clock.now_ms()
+                now = self._looked_at = self._clock.now_ms()
                 self._send(self._holder.tick(now, self._reign.primary(now)))
                 wait_ms = self._holder.wake_at() - now
             self._wake.wait(min(max(wait_ms, SHORTEST_WAIT_MS), LONGEST_WAIT_MS) / 1000)

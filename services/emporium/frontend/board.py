@@ -67,6 +67,7 @@ class Board:
         self._changed = threading.Condition()
         self._flights: dict[PendingCall, _Flight] = {}
         self._closed = threading.Event()
+        self._looked_at = clock.now_ms()
         self._thread = threading.Thread(target=self._run, name="cluster-view", daemon=True)
         caller.on_heartbeat(self._heard)
 
@@ -79,6 +80,10 @@ class Board:
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
+
+    def look_age_ms(self) -> float:
+        """How long ago silence was last looked for."""
+        return self._clock.now_ms() - self._looked_at
 
     def now_ms(self) -> float:
         """The clock of all deadlines here."""
@@ -182,8 +187,9 @@ class Board:
 
     def _run(self) -> None:
         while not self._closed.wait(LOOK_MS / 1000):
+            self._looked_at = self._clock.now_ms()
             with self._changed:
-                self._obey(self._view.tick(self._clock.now_ms()))
+                self._obey(self._view.tick(self._looked_at))
 
     def _obey(self, changes: list[Change]) -> None:
         """Within the lock: give up what is in vain, wake whoever waits."""

@@ -100,7 +100,7 @@ def _events(parts: Parts, after: int) -> Iterator[bytes]:
             after = change.number
             yield _event("change", _fact(change), change.number)
         yield _event("cluster", document(parts))
-        if board.closed or board.now_ms() >= end:
+        if board.closed or parts.ending() or board.now_ms() >= end:
             return
         board.wait_for_change(after, PERIOD_MS)
 

@@ -21,7 +21,7 @@ NO_STORE: Final = {"Cache-Control": "no-store"}
 @dataclass(frozen=True, slots=True)
 class Parts:
     """`about` says what `/v1/cluster` shows of this frontend itself; `watchers` is how many may
-    watch the cluster's events at the same time."""
+    watch the cluster's events at the same time, and they must end when `ending`."""
 
     limits: web.Limits
     edition: str
@@ -31,6 +31,7 @@ class Parts:
     watchers: web.Gate
     orders_private: bool = False
     about: Callable[[], dict[str, object]] = dict
+    ending: Callable[[], bool] = bool
     caches: tuple[str, ...] = ()
     metrics: web.Counted | None = None
     clock: Clock = field(default=SYSTEM)
