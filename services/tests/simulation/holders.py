@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from emporium.cache.holder import Holder
@@ -141,8 +140,7 @@ class Keeper:
         now = process.local
         self._send(self.holder.tick(now, process.primary("catalog")))
         due = process.clock.true(min(self.holder.wake_at(), now + self.store.plan.heartbeat_ms))
-        if math.isfinite(due):
-            self.world.at(max(due, self.world.now + 1.0), self._tick, life)
+        self.world.at(max(due, self.world.now + 1.0), self._tick, life)
 
     def receive(self, replica: int, message: object) -> None:
         """A message of a catalog replica."""

@@ -162,6 +162,10 @@ def _run(store: Store, script: Callable[[Store], None] | None) -> None:
     world.run_until(plan.fault_ms)
     _heal(store)
     verdict.wait_until_well(store)
+    if store.plan.permanent:
+        _cut_for_ever(store)
+        world.run_until(world.now + 2.5 * plan.timeout_ms)
+        verdict.wait_until_well(store)
     for attempt in list(store.open_attempts):
         attempt.give_up()
     for keeper in list(store.keepers.values()):
@@ -170,19 +174,18 @@ def _run(store: Store, script: Callable[[Store], None] | None) -> None:
 
 
 def _heal(store: Store) -> None:
-    """End all faults but, in some seeds, one for ever; let the clients finish."""
-    world = store.world
+    """End all faults; let the clients finish."""
     store.nemesis.stop()
     for listener in store.listeners:
         listener.resume()
         listener.start()
-    if store.plan.permanent:
-        _cut_for_ever(store)
     for client in store.clients:
         client.stopped = True
 
 
 def _cut_for_ever(store: Store) -> None:
+    """One direction between two replicas never heals; the whole group is there, so that the rest
+    of it is a majority."""
     groups = [group for group in store.replicas.values() if len(group) > 1]
     if not groups:
         return

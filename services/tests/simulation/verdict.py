@@ -32,10 +32,10 @@ def wait_until_well(store: Store) -> None:
         if probes.all_bought and store.open_restocks == 0 and not _unwell(store):
             return
         if world.now >= deadline:
-            waiting = probes.waiting or ("restocks" if store.open_restocks else "")
+            waiting = sorted(probes.waiting) or ("restocks" if store.open_restocks else "")
             raise SimulationFailure(
                 f"not well {store.plan.heal_ms:g} ms after the faults:"
-                f" purchases wait on {waiting}; {_unwell(store)}"
+                f" waits for {waiting}; {_unwell(store)}"
             )
 
 
