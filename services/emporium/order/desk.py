@@ -33,6 +33,7 @@ from emporium.catalog.state_machine import DEADLINE, GROUP
 from emporium.order.catalog_watch import CatalogWatch
 from emporium.order.digest import AskOrderDigest, OrderDigest
 from emporium.order.flights import FLIGHTS_LIMIT, WAITERS_LIMIT, Flight, Flights, Waiter
+from emporium.order.forwarding import Forwarding
 from emporium.order.lookups import OrderLookups
 from emporium.order.recorder import SaleRecorder
 from emporium.order.requests import (
@@ -72,10 +73,11 @@ class OrderDesk:
         self._asking = Asking(OPEN_LIMIT)
         self._flights = Flights()
         self._reign: tuple[str, int] | None = None  # (group, epoch) while reigning
-        self._recorder = SaleRecorder(state, self._asking, self._recorded)
+        self._recorder = SaleRecorder(state, self._asking, self._recorded, self._interrupted)
         self._tail = LedgerTail(
             state, self._asking, self.watch, self._recorder, self._take_what_waits
         )
+        self._forwarding = Forwarding(self._asking, self._purchase, self._log_order)
         self._lookups = OrderLookups(state, self._asking, self.watch, self._sale_heard)
         self._handlers: dict[type, Callable[[Port, Request], None]] = {
             Purchase: self._purchase,
@@ -132,12 +134,13 @@ class OrderDesk:
             self._take(port, flight)
         self._recorder.tick(port)
         self._tail.tick(port)
+        self._forwarding.tick(port)
         self._lookups.tick(port)
 
     def wake_at(self) -> float:
         """The next deadline, retry or poll."""
-        parts = (self._asking, self._flights, self._recorder, self._tail, self._lookups)
-        return min(part.wake_at() for part in parts)
+        ours = (self._asking, self._flights, self._forwarding, self._lookups)
+        return min(part.wake_at() for part in (*ours, self._recorder, self._tail))
 
     # --- reigns ---
 
@@ -150,21 +153,31 @@ class OrderDesk:
             self._end_reign(port)
         self._reign = reign
         if reign is not None:
+            self._give_up(port, list(self._flights.by_id.values()))
             self._recorder.start()
             self._tail.start(port)
 
     def _end_reign(self, port: Port) -> None:
+        """Give up all flights but those whose order is proposed: a reign that hands over still
+        commits what it has proposed."""
         self._recorder.stop()
         self._tail.stop()
-        for flight in self._flights.clear():
-            for waiter in flight.waiters:
-                port.reply(waiter.token, self._interrupted(port, flight))
+        flights = self._flights.by_id.values()
+        proposed = self._recorder.proposed
+        self._give_up(port, [one for one in flights if one.purchase.request_id not in proposed])
 
-    def _interrupted(self, port: Port, flight: Flight) -> NotReigning | OutcomeUnknown:
-        """What a purchase hears that this reign can't finish."""
-        if flight.attempts == 0:
-            return NotReigning(port.primary, port.epoch)
-        return OutcomeUnknown(flight.purchase.request_id)
+    def _give_up(self, port: Port, flights: list[Flight]) -> None:
+        for flight in flights:
+            if flight.attempts == 0:
+                self._finish(port, flight, NotReigning(port.primary, port.epoch))
+            else:
+                self._finish(port, flight, OutcomeUnknown(flight.purchase.request_id))
+
+    def _interrupted(self, port: Port, sale: Sale) -> None:
+        """The reign is over, and nobody here knows whether the order of `sale` will be."""
+        flight = self._flights.by_id.get(sale.request_id)
+        if flight is not None:
+            self._give_up(port, [flight])
 
     # --- a purchase comes in ---
 
@@ -176,7 +189,7 @@ class OrderDesk:
         if problem is not None:
             port.reply(request.token, problem)
         elif not port.reigning:
-            self._forward(port, request, purchase)
+            self._forwarding.pass_on(port, request, purchase)
         elif (known := self._known_order(purchase.request_id)) is not None:
             answer = _answer_for(purchase, known, repeated=True)
             port.reply(request.token, answer, index=port.applied)
@@ -203,27 +216,6 @@ class OrderDesk:
             port.reply(request.token, Overloaded(RETRY_AFTER_MS))
         else:
             self._flights.join(flight, waiter)
-
-    # --- forwarding, once (PROTOCOL 3.5) ---
-
-    def _forward(self, port: Port, request: Request, purchase: Purchase) -> None:
-        if purchase.forwarded or port.primary in (-1, port.replica):
-            port.reply(request.token, NotReigning(port.primary, port.epoch))
-            return
-        onward = Purchase(
-            purchase.item, purchase.quantity, purchase.side, purchase.request_id, forwarded=True
-        )
-        handler = partial(self._relay, request.token, purchase, port.now)
-        self._asking.call(port, ("order", port.primary), onward, handler, request.deadline)
-
-    def _relay(
-        self, token: object, purchase: Purchase, since: float, port: Port, payload: object
-    ) -> None:
-        if payload is None:
-            payload = OutcomeUnknown(purchase.request_id)
-        if isinstance(payload, OrderRecorded):
-            self._log_order(port, payload)
-        port.reply(token, payload, timings=(("order", port.now - since),))
 
     # --- the take ---
 

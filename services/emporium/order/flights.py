@@ -101,14 +101,6 @@ class Flights:
                 self.close(flight)
         return found
 
-    def clear(self) -> list[Flight]:
-        """Forget all flights; gives them."""
-        flights = list(self.by_id.values())
-        self.by_id.clear()
-        self._deadlines.clear()
-        self._retries.clear()
-        return flights
-
     def wake_at(self) -> float:
         """The next retry or deadline."""
         retry = min((flight.retry_at for flight in self._retries.values()), default=float("inf"))

@@ -28,6 +28,7 @@ from emporium.catalog.requests import (
 from emporium.order.desk import OrderDesk
 from emporium.order.digest import AskOrderDigest, OrderDigest
 from emporium.order.flights import FLIGHTS_LIMIT, WAITERS_LIMIT
+from emporium.order.forwarding import PARKED_LIMIT
 from emporium.order.requests import (
     FindPurchase,
     OrderFound,
@@ -543,16 +544,66 @@ def test_a_backup_forwards_once_and_logs_its_own_client() -> None:
 
 
 def test_a_forwarded_purchase_is_not_forwarded_again() -> None:
-    """421 with a hint; the same when nobody, or only this replica itself, is known to reign."""
-    for changes, forwarded in (
-        ({"primary": 0}, True),
-        ({"primary": -1}, False),
-        ({"primary": 1}, False),
-    ):
-        backup = Orders(reigning=False, replica=1, epoch=6, **changes)
-        backup.ask(purchase(forwarded=forwarded))
-        assert backup.said().payload == NotReigning(changes["primary"], 6)
-        assert backup.none(Purchase)
+    """421 with a hint."""
+    backup = Orders(reigning=False, replica=1, epoch=6, primary=0)
+    backup.ask(purchase(forwarded=True))
+    assert backup.said().payload == NotReigning(0, 6)
+    assert backup.none(Purchase)
+
+
+@pytest.mark.parametrize("primary", [-1, 1])
+def test_a_purchase_waits_a_moment_while_nobody_reigns(primary: int) -> None:
+    """Until another replica reigns, or this one, or for a second at most."""
+    replica = Orders(reigning=False, replica=1, epoch=6, primary=primary)
+    replica.ask(purchase(1), "one")
+    assert replica.orders.wake_at() == replica.port.now + 1_000
+    replica.wait(999)
+    assert not replica.port.said
+    replica.wait(1)
+    assert replica.said().payload == NotReigning(primary, 6)
+    replica.ask(purchase(2), "two")
+    replica.ask(purchase(2, forwarded=True), "three")
+    replica.port.primary = 2
+    replica.wait(1)
+    assert replica.call(Purchase).replica == 2
+    assert replica.said() == Said("three", NotReigning(2, 6), 0, ())
+    replica.port.primary = primary
+    replica.ask(purchase(3), "four")
+    replica.see(heartbeat())
+    replica.port.reigning, replica.port.primary, replica.port.epoch = True, 1, 7
+    replica.wait(1)
+    replica.hear(replica.call(AdmitOrders), OrdersAdmitted(START))
+    assert isinstance(replica.call(TakeStock).payload, TakeStock)
+
+
+def test_purchases_that_wait_for_a_reign_are_bounded() -> None:
+    """One too many is refused."""
+    replica = Orders(reigning=False, primary=-1)
+    for number in range(PARKED_LIMIT + 1):
+        replica.ask(purchase(request_id=f"r{number}"), number)
+    assert isinstance(replica.said().payload, Overloaded)
+
+
+def test_a_reign_that_hands_over_still_answers_what_it_commits() -> None:
+    """Proposed orders are waited for; a take under way is unknown at once; what the core gives
+    up is unknown, too."""
+    replica = admitted()
+    for number in (1, 2, 3):
+        replica.ask(purchase(number), number)
+    takes = [call for call in replica.port.take_calls() if isinstance(call.payload, TakeStock)]
+    replica.hear(takes[0], StockTaken(SALES[0]))
+    replica.hear(takes[1], StockTaken(SALES[1]))
+    replica.port.reigning = False
+    replica.wait(1)
+    assert replica.said() == Said(3, OutcomeUnknown("request-3"), 0, ())
+    late = replica.port.proposed.pop()
+    replica.commit()
+    said = replica.said()
+    assert (said.token, said.payload) == (1, OrderRecorded(SALES[0], repeated=False))
+    replica.port.proposed = [late]
+    replica.refuse()
+    assert replica.said() == Said(2, OutcomeUnknown("request-2"), 0, ())
+    assert not replica.orders._flights.by_id
 
 
 def test_a_forwarded_call_that_is_lost_is_unknown() -> None:
