@@ -310,7 +310,13 @@ def _assemble(
     _log.info(opened.sentence)
     core = Core(settings.core(data), machine, opened.durable, SYSTEM.now_ms())
     stepper = Stepper(
-        Node(core, desk(machine)), opened.journal, SYSTEM, metrics, operations.write, leave_at_once
+        Node(core, desk(machine)),
+        opened.journal,
+        SYSTEM,
+        metrics,
+        operations.write,
+        leave_at_once,
+        settings.step_events,
     )
     identity = Identity(
         Peer(settings.role, settings.replica), opened.durable.incarnation, lambda: core.group

@@ -133,6 +133,7 @@ class ReplicaSettings(CommonSettings):
     snapshot_entries: int
     keep_entries: int
     pending_proposals: int
+    step_events: int
 
     def core(self, data: str = "") -> CoreSettings:
         """What the core is told. `data` is the data set for a genesis (JSON text)."""
@@ -391,6 +392,7 @@ def _replica(environ: Mapping[str, str], common: CommonSettings) -> ReplicaSetti
         snapshot_entries=_value(environ, table.SNAPSHOT_ENTRIES),
         keep_entries=_value(environ, table.KEEP_ENTRIES),
         pending_proposals=_value(environ, table.PENDING_PROPOSALS),
+        step_events=_value(environ, table.STEP_EVENTS),
     )
 
 

@@ -193,6 +193,12 @@ KEEP_ENTRIES = Setting("KEEP_ENTRIES", _whole(0, 10_000_000), "2000", "entries k
 PENDING_PROPOSALS = Setting(
     "PENDING_PROPOSALS", _whole(1, 1_000_000), "1024", "writes in flight, then: overloaded"
 )
+STEP_EVENTS = Setting(
+    "STEP_EVENTS",
+    _whole(1, 10_000),
+    "1024",
+    "events that share one step and sync; 1: no group commit",
+)
 MAX_BODY_BYTES = Setting(
     "MAX_BODY_BYTES", _whole(256, 16_777_216), "65536", "longer ones are refused"
 )

@@ -118,14 +118,17 @@ class Stepper:
         meter: Meter,
         on_operation: Callable[[str], None],
         on_fatal: Callable[[str, int], None],
+        step_events: int = STEP_EVENTS,
     ) -> None:
-        """`on_fatal(sentence, exit code)` ends the process; in tests it only takes note."""
+        """`on_fatal(sentence, exit code)` ends the process; in tests it only takes note.
+        `step_events` is how many events share a step, and so a sync, at most."""
         self._node = node
         self._journal = journal
         self._clock = clock
         self._meter = meter
         self._on_operation = on_operation
         self._on_fatal = on_fatal
+        self._step_events = step_events
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._persisted = 0  # steps in a row that persisted
         self._numbers = itertools.count()
@@ -218,7 +221,7 @@ class Stepper:
         """Wait for an event or for the time, then take all that waits, up to a bound."""
         try:
             self._take(self._queue.get(timeout=self._patience_s(events)), events)
-            for _ in range(STEP_EVENTS):
+            for _ in range(self._step_events - 1):
                 self._take(self._queue.get_nowait(), events)
         except queue.Empty:
             return
