@@ -7,6 +7,7 @@ that a machine that is slow for a while is slow for both; a ratio is the median 
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     found = sorted(values)
     if not found:
         raise ValueError("no values")
-    return found[max(0, min(len(found) - 1, -(-int(share * len(found) * 1000) // 1000) - 1))]
+    return found[max(0, math.ceil(share * len(found)) - 1)]
 
 
 # --- gaps ---
