@@ -81,9 +81,10 @@ def _play(screen: Screen, output: Path, result: ScenarioResult) -> None:
             if stage.load is not None:
                 stage.load.stop()
         _count(stage)
-        screen.title("5  The verdict, computed from what clients saw and what every replica holds")
+        screen.line(
+            "   The load has stopped. Reading every order and every replica's books …", "dim"
+        )
         check_store(stage, books, initial, ordered)
-        screen.line("   Stopping all processes.", "dim")
 
 
 def _shop(screen: Screen, stage: Stage) -> None:
@@ -113,7 +114,8 @@ def _break(screen: Screen, stage: Stage, cluster: LocalCluster) -> None:
     began = time.monotonic()
     cluster.kill(victim.name)
     screen.line(f"   kill -9 {victim.name}, pid {victim.pid}: the primary of epoch {victim.epoch}.")
-    stage.evidence(f"{victim.name} is killed", not stage.replica(victim.name).answers)
+    gone = stage.replica(victim.name)
+    stage.evidence(f"{victim.name} is killed", not gone.answers, f"pid {victim.pid} is gone")
     heir = stage.wait_reign("catalog", victim.epoch)
     took = time.monotonic() - began
     stage.new_epoch("catalog", victim, heir)
@@ -168,10 +170,11 @@ def _count(stage: Stage) -> None:
     wanted = stage.options.purchases
     said = f"{counts.acknowledged}, and {counts.reads} reads, {counts.cached_reads} of them cached"
     stage.evidence(f"at least {wanted} purchases", counts.acknowledged >= wanted, said)
-    stage.evidence("a read from the cache", counts.cached_reads, f"{counts.cached_reads}")
+    stage.evidence("a read from the cache", counts.cached_reads, f"{counts.cached_reads} of them")
 
 
 def _verdict(screen: Screen, result: ScenarioResult, path: Path) -> int:
+    screen.title("5  The verdict, computed from what clients saw and what every replica holds")
     findings = result.evidence + result.checks
     width = max((len(found.name) for found in findings), default=0)
     for found in findings:
