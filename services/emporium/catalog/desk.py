@@ -47,6 +47,7 @@ from emporium.replication.effects import (
     READY,
     Answer,
     CallReply,
+    Note,
     Request,
     Seen,
 )
@@ -124,6 +125,11 @@ class CatalogDesk:
         self._asking.expire(port)
         if self._pollers:
             self._pollers = [waiter for waiter in self._pollers if not self._serve(port, waiter)]
+
+    def noted(self, port: Port, note: Note) -> None:
+        """A replica that was away is brought up to date from here: logged at the donor."""
+        if note.name == "resync":
+            port.operation(f"resync,{note.detail}")
 
     def wake_at(self) -> float:
         """The next deadline."""

@@ -48,7 +48,7 @@ from emporium.order.requests import (
 from emporium.order.state_machine import OrderState
 from emporium.order.tail import LedgerTail
 from emporium.replication.asking import Asking, Token
-from emporium.replication.effects import Answer, CallReply, Request, Seen
+from emporium.replication.effects import Answer, CallReply, Note, Request, Seen
 from emporium.replication.failures import (
     Malformed,
     NotReigning,
@@ -136,6 +136,9 @@ class OrderDesk:
         self._tail.tick(port)
         self._forwarding.tick(port)
         self._lookups.tick(port)
+
+    def noted(self, port: Port, note: Note) -> None:
+        """Nothing that the core notes concerns the orders."""
 
     def wake_at(self) -> float:
         """The next deadline, retry or poll."""

@@ -8,7 +8,6 @@ delay, not a right, so that any voter stands in the end.
 from __future__ import annotations
 
 import math
-from statistics import median
 from typing import TYPE_CHECKING
 
 from emporium.replication import effects as fx
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from emporium.replication.vitals import Peer
 
 Extent = tuple[int, int]
-CLOCK_AHEAD_MS = 10_000
-"""A wall clock so far ahead of the others' median bars a replica from standing first."""
 
 
 class Elections:
@@ -68,13 +65,9 @@ class Elections:
         batch = core.settings.batch_entries
         ready = [p for p in alive if p.beat is None or p.beat.last_index + batch >= core.commit]
         behind = any(p.beat and p.beat.commit > core.log.last_index + batch for p in alive)
-        if behind or core.leaving or self._clock_ahead(alive):
+        if behind or core.leaving or core.vitals.clock_ahead:
             return len(alive)
         return core.mode.rank(core.replica, [peer.replica for peer in ready])
-
-    def _clock_ahead(self, alive: list[Peer]) -> bool:
-        clocks = [peer.beat.clock for peer in alive if peer.beat is not None]
-        return bool(clocks) and self.core.clock - median(clocks) > CLOCK_AHEAD_MS
 
     def _stand_at(self) -> float:
         core = self.core

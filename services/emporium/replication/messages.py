@@ -269,7 +269,7 @@ class Invalidate:
 
 @dataclass(frozen=True, slots=True)
 class Invalidated:
-    """The holder has dropped everything up to `index`."""
+    """The holder has obeyed the invalidation of `index`, and says nothing of earlier ones."""
 
     holder: str
     session: str

@@ -109,6 +109,9 @@ class Desk(Protocol):
     def tick(self, port: Port) -> None:
         """Once in every step, after everything else: look at the time, the reign and `released`."""
 
+    def noted(self, port: Port, note: fx.Note) -> None:
+        """Something that the core noted in this step; most desks care for few of them."""
+
     def wake_at(self) -> float:
         """When the next `tick` is due at the latest, in ms of `now`; infinity when idle."""
 
@@ -147,6 +150,8 @@ class Node:
         if self._to_core or core.answers:
             self._settle()
             effects = core.finish()
+        for note in tuple(effects.notes):
+            self.desk.noted(self, note)
         self._release()
         return effects
 

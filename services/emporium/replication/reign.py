@@ -44,6 +44,7 @@ class Progress:
     joined_at: int = 0  # commit index when this incarnation appeared
     joined_round: int = 0  # a round sent after it appeared
     refused: bool = False
+    resynced: float = -math.inf  # when it last lacked entries before those that were sent
 
 
 class Reign:
@@ -317,8 +318,15 @@ class Reign:
             progress.next = max(progress.next, progress.match + 1)
             progress.refused, progress.snapshot_offset = False, -1
         else:
+            self._note_resync(peer.replica, progress)
             progress.refused, progress.in_flight = True, 0
             progress.next = max(progress.match, min(progress.next - 1, answer.match)) + 1
+
+    def _note_resync(self, replica: int, progress: Progress) -> None:
+        """The log of a replica that was away is brought up to date from here (seed: resync)."""
+        if self.core.now - progress.resynced > self.core.timeout:
+            self.core.note("resync", str(replica))
+        progress.resynced = self.core.now
 
     def on_snapshot_received(self, peer: Peer, answer: m.SnapshotReceived) -> None:
         """A part of a snapshot has arrived: the next one, please."""

@@ -228,5 +228,8 @@ class ReleaseGate:
         session = self._sessions.get(message.holder)
         if session is None or session.name != message.session:
             return
-        while session.unacknowledged and session.unacknowledged[0][0] <= message.index:
-            session.unacknowledged.popleft()
+        # Each by itself: of two invalidations the first may be lost and the second arrive.
+        for place, (index, _, _) in enumerate(session.unacknowledged):
+            if index == message.index:
+                del session.unacknowledged[place]
+                return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from emporium.replication import messages as m
@@ -11,6 +12,8 @@ from emporium.replication.states import State
 
 if TYPE_CHECKING:
     from emporium.replication.core import Core
+
+CLOCK_AHEAD_MS = 10_000
 
 
 @dataclass(slots=True)
@@ -66,6 +69,14 @@ class Vitals:
         )
         return bool(core.voters.ids) and alive >= core.voters.majority
 
+    @property
+    def clock_ahead(self) -> bool:
+        """Whether this wall clock is so far ahead of the others' median that stamps would jump:
+        bars it from standing first (PROTOCOL 3.3)."""
+        core = self.core
+        beats = [p.beat for p in core.peers.values() if p.beat is not None and self.alive(p)]
+        return bool(beats) and core.clock - median(b.clock for b in beats) > CLOCK_AHEAD_MS
+
     def alive(self, peer: Peer) -> bool:
         """Neither silent for a timeout nor proven dead."""
         core = self.core
@@ -109,6 +120,7 @@ class Vitals:
             "caught_up": self.caught_up,
             "serving": self.serving,
             "hears_majority": self.hears_majority,
+            "clock_ahead": self.clock_ahead,
             "leaving": core.leaving or core.state is State.LEAVING,
             "commit": core.commit,
             "applied": core.applied,
