@@ -194,7 +194,8 @@ def replicas_equal(digests: Iterable[Digest]) -> Finding:
                 ours, theirs = getattr(first, field), getattr(other, field)
                 if ours != theirs:
                     wrong.append(f"{field}: {first.name} {ours}, {other.name} {theirs}")
-    ledgers = {(digest.length, digest.chain) for digest in everybody}
+    ledgers = {(digest.length, digest.chain) for digest in everybody if digest.length}
+    ledgers |= {(0, "") for digest in everybody if not digest.length}  # no sale, no chain yet
     if len(ledgers) > 1 and not wrong:
         wrong.append(f"the groups' ledgers differ: {sorted(ledgers)}")
     return _finding("replicas equal", wrong, f"{len(everybody)} replicas")

@@ -348,6 +348,20 @@ class Store:
             if not body["orders"]:
                 return found
 
+    def change(
+        self, item: str, price: int | None = None, restock: int | None = None
+    ) -> dict[str, Any]:
+        """Change an item as an operator (price in cents); the item after it. Raises StoreError.
+        Not tried again and not recorded."""
+        wanted = {"price": price, "restock": restock}
+        body = {name: value for name, value in wanted.items() if value is not None}
+        answer, reason = self._try(
+            lambda: self._send("PATCH", f"/v1/items/{quote(item)}", {}, body)
+        )
+        if answer is None or answer.status != requests.codes.ok:
+            raise StoreError(f"changing item {item}: {reason}")
+        return answer.body
+
     def purchase(self, request_id: str, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
         """What became of a request id (`GET /v1/purchases/{id}`). Raises StoreError."""
         return self.get(f"/v1/purchases/{quote(request_id)}", deadline_s)

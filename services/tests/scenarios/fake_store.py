@@ -290,10 +290,16 @@ class FakeStore:
             known = self.by_id.get(last)
             told = {"state": "recorded", "number": known[1][1].get("number")} if known else {}
             return 200, told, {}
+        if path.startswith("/v1/items/") and method == "PATCH":
+            with self.lock:
+                self.log("catalog", f"update,{last},10,na", everywhere=True)
+                self.copies.clear()
+                self.processes["cache-0"].log.append(f"invalidate_cache,{last}")
+            return 200, {"item": last}, {}
         if path.startswith("/v1/items/"):
             status, told, more = self.lookup(last)
             view = told.get("result", {})
-            return status, {**view, "item": last, "topic": view.get("type")}, more
+            return status, {**view, "item": last, "topic": view.get("type"), "price": 1000}, more
         return 404, {}, {}
 
 
@@ -317,6 +323,7 @@ def _handler(store: FakeStore, name: str) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(payload)
 
+        do_PATCH = do_GET  # noqa: N815 (the name that http.server calls)
         do_POST = do_GET  # noqa: N815 (the name that http.server calls)
 
         def log_message(self, *_: object) -> None:

@@ -86,6 +86,10 @@ class Stage:
             recorder=self.recorder if recorded else None,
         )
 
+    def operator(self) -> Store:
+        """A client that may change items."""
+        return Store(self.cluster.frontends(), token=self.cluster.operator_token())
+
     def start_load(self) -> Load:
         """Start the background load and wait until it buys."""
         self.load = Load(self.cluster.frontends(), self.recorder, self.options.load)
@@ -150,6 +154,14 @@ class Stage:
             self.cluster.wait_until(healthy, self.options.healthy_s, "everything is healthy")
         except AssertionError as error:
             raise type(error)(f"{error}: {', '.join(self._ailing(names))} isn't") from error
+
+    def wait_equal(self, role: str) -> None:
+        """Wait until all running replicas of a group have applied the same entries."""
+        self.cluster.wait_until(
+            lambda: len({r.applied for r in self.replicas(role) if r.answers}) == 1,
+            self.options.settle_s,
+            f"the {role} replicas are equal",
+        )
 
     def _ailing(self, names: tuple[str, ...]) -> list[str]:
         chosen = [r for r in self.cluster.replicas() if not names or r.name in names]
