@@ -12,6 +12,7 @@ from emporium.replication.failures import Malformed
 TEXT_LIMIT = 128  # characters of an item id or a request id
 QUANTITY_LIMIT = 1_000_000  # pieces in one purchase or restock
 PRICE_LIMIT = 100_000_000  # cents
+EPOCH, GROUP, DEADLINE = "epoch", "group", "deadline"  # why a take is fenced
 
 
 def text_problem(field: str, value: str) -> Malformed | None:

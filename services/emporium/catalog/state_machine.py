@@ -22,6 +22,7 @@ from typing import Any
 from emporium.catalog import limits
 from emporium.catalog.books import Book, Books, cost_text, view_of
 from emporium.catalog.ledger import Ledger, fingerprint, first_chain, next_chain
+from emporium.catalog.limits import DEADLINE, EPOCH, GROUP
 from emporium.catalog.requests import (
     BUY,
     Admit,
@@ -47,7 +48,6 @@ from emporium.replication.failures import Malformed, Overloaded
 from emporium.replication.state_machine import Outcome
 
 UNKNOWN_ITEM, OUT_OF_STOCK = "unknown_item", "out_of_stock"
-EPOCH, GROUP, DEADLINE = "epoch", "group", "deadline"
 FULL_RETRY_MS = 5_000  # a full table of refusals empties slowly
 _VERSION = 1
 _dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

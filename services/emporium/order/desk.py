@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from emporium.catalog.ledger import fingerprint
-from emporium.catalog.limits import purchase_problem
+from emporium.catalog.limits import DEADLINE, GROUP, purchase_problem
 from emporium.catalog.requests import (
     BUY,
     Sale,
@@ -29,7 +29,6 @@ from emporium.catalog.requests import (
     TakeRefused,
     TakeStock,
 )
-from emporium.catalog.state_machine import DEADLINE, GROUP
 from emporium.order.catalog_watch import CatalogWatch
 from emporium.order.digest import AskOrderDigest, OrderDigest
 from emporium.order.flights import FLIGHTS_LIMIT, WAITERS_LIMIT, Flight, Flights, Waiter
