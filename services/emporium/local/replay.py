@@ -64,6 +64,23 @@ class State:
     ledger: str
     machine: CatalogState | OrderState
 
+    def snapshot(self) -> str:
+        """The whole state as text."""
+        return self.machine.snapshot()
+
+    def has_sales(self, length: int, ledger: str) -> bool:
+        """Whether the first `length` sales are those whose chain hash is `ledger`."""
+        machine = self.machine
+        own = machine.ledger if isinstance(machine, CatalogState) else machine.orders
+        return not length or own.holds(length, ledger)
+
+    def books(self) -> dict[str, dict[str, int]]:
+        """The catalog's books by item; empty for the orders."""
+        if not isinstance(self.machine, CatalogState):
+            return {}
+        books: dict[str, dict[str, int]] = json.loads(self.machine.books.text())
+        return books
+
 
 def read_log(name: str, folder: Path) -> Log:
     """Check and read the journal of one replica."""
@@ -107,6 +124,17 @@ def _start(
         return snapshot.index, snapshot.epoch, snapshot.chain
     machine.start(json.dumps(json.loads(genesis.command)["data"]))
     return genesis.index, genesis.epoch, genesis.chain
+
+
+def load(role: str, text: str) -> State:
+    """The state that a snapshot holds, for looking into a backup. Raises LocalError."""
+    machine = CatalogState() if role == "catalog" else OrderState()
+    try:
+        machine.restore(text)
+    except ValueError as error:
+        raise LocalError(f"no state of the {role}: {error}") from None
+    ledger = machine.ledger if isinstance(machine, CatalogState) else machine.orders
+    return State(0, 0, "", machine.digest(), ledger.length, ledger.chain, machine)
 
 
 def choose_log(role: str, logs: list[Log]) -> Log:

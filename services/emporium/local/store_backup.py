@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emporium.catalog.state_machine import CatalogState
 from emporium.local.errors import LocalError
 from emporium.local.folder import DataFolder, write_json
 from emporium.local.launcher import Launcher
 from emporium.local.layout import GROUP_SIZES, GROUPS
-from emporium.local.replay import choose_log, read_log, replay
+from emporium.local.replay import choose_log, load, read_log, replay
 from emporium.replication.messages import Snapshot
 from emporium.runtime.backup import (
     Backup,
@@ -65,7 +64,7 @@ def _take(folder: DataFolder, role: str, count: int) -> Backup:
     log = choose_log(role, [read_log(name, folder.replica(name)) for name in names])
     state = replay(role, log)
     voters = tuple((number, "") for number in range(count))
-    text = state.machine.snapshot()
+    text = state.snapshot()
     snapshot = Snapshot(state.index, state.epoch, state.chain, voters, text)
     ledger = (state.length, state.ledger)
     return backup_of(role, log.report.group, snapshot, ledger, stamp=time.time_ns() // 1_000_000)
@@ -73,12 +72,11 @@ def _take(folder: DataFolder, role: str, count: int) -> Backup:
 
 def check_together(backup: StoreBackup) -> None:
     """The orders must be in the catalog's ledger. Raises LocalError."""
-    machine = CatalogState()
-    machine.restore(backup.catalog.state)
-    length, chain = backup.order.ledger_length, backup.order.ledger_chain
-    if length and not machine.ledger.holds(length, chain):
+    catalog = load("catalog", backup.catalog.state)
+    length = backup.order.ledger_length
+    if not catalog.has_sales(length, backup.order.ledger_chain):
         raise LocalError(
-            f"the {length} orders aren't in the catalog's ledger of {machine.ledger.length} sales",
+            f"the {length} orders aren't in the catalog's ledger of {catalog.length} sales",
             "one of the two groups lost its past; such a backup would be refused by the store",
         )
 
