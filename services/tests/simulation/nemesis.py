@@ -150,10 +150,9 @@ class Nemesis:
             return
         if not self.store.formed(victim.role):
             return
-        self._without_disk.add(victim)
         if not self.crash_one(victim, what):
-            self._without_disk.discard(victim)
             return
+        self._without_disk.add(victim)
         if what == "lose_disk":
             victim.journal.erase()
         else:

@@ -51,14 +51,16 @@ class Watch:
         if self.world.tracing:
             self.world.log(replica.name, "note", f"{note.name} {note.detail}")
         if note.name == "reign_began":
-            self._reign_began(replica)
+            self._reign_began(replica, int(note.detail.split()[1]))
 
-    def _reign_began(self, replica: Replica) -> None:
+    def _reign_began(self, replica: Replica, epoch: int) -> None:
         assert replica.node is not None
         core = replica.node.core
-        key, who = (replica.role, core.epoch), (replica.name, replica.life)
+        key, who = (replica.role, epoch), (replica.name, replica.life)
         if self._reigns.setdefault(key, who) != who:
             raise SimulationFailure(f"two reigns of epoch {key}: {self._reigns[key]} and {who}")
+        if core.epoch != epoch:
+            return  # over within the same step; the voters may be others now
         given = self._promises.get((replica.role, core.epoch, replica.replica), set())
         count = sum(core.voters.counts(r, name, core.commit) for r, name in given)
         if count < core.voters.majority:
