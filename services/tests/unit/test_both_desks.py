@@ -246,7 +246,7 @@ def test_every_purchase_is_done_once_whatever_is_lost(seed: int) -> None:
 def test_the_trouble_is_real() -> None:
     """Unknown outcomes, repeats and refusals all occur; else the test above shows little."""
     seen: Counter[str] = Counter()
-    for seed in range(4):
+    for seed in range(3):
         world = World(seed)
         for _ in range(STEPS):
             world.step()
@@ -299,10 +299,9 @@ def test_a_planted_bug_is_seen(
 ) -> None:
     """Each in at least one of a few seeds, of which none fails without it."""
     monkeypatch.setattr(owner, name, bug)
-    caught = []
     for seed in range(8):
         try:
             test_every_purchase_is_done_once_whatever_is_lost(seed)
-        except (AssertionError, KeyError, BadState) as error:
-            caught.append(error)
-    assert caught
+        except (AssertionError, KeyError, BadState):
+            return
+    pytest.fail("no seed sees it")
