@@ -30,8 +30,11 @@ Run it on this machine, break it, watch it, verify it:
   emporium verify               every journal, and the replicas against each other
 """
 
-MEASURES = {"bench": "measure ratios side by side", "evaluate": "the seeds' tables, with plots"}
-"""Commands of modules that may be missing: `emporium.local.NAME` with `main(argv, screen)`."""
+MEASURES = {
+    "bench": ("emporium.local.bench", "measure ratios side by side"),
+    "evaluate": ("emporium.local.evaluate", "the seeds' tables, with plots"),
+}
+"""Commands whose modules are imported when they are wanted: they have `main(argv, screen)`."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,14 +49,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands_replicas.register(commands)
     commands_data.register(commands)
     commands_proof.register(commands)
-    for name, summary in MEASURES.items():
-        if _exists(name):
+    for name, (module, summary) in MEASURES.items():
+        if _exists(module):
             commands.add_parser(name, help=summary, add_help=False)
     return parser
 
 
-def _exists(name: str) -> bool:
-    return importlib.util.find_spec(f"emporium.local.{name}") is not None
+def _exists(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     screen = Screen()
     try:
-        if given and given[0] in MEASURES and _exists(given[0]):
-            module = importlib.import_module(f"emporium.local.{given[0]}")
+        if given and given[0] in MEASURES and _exists(MEASURES[given[0]][0]):
+            module = importlib.import_module(MEASURES[given[0]][0])
             return int(module.main(given[1:], screen))
         parser = build_parser()
         arguments = parser.parse_args(given)

@@ -6,7 +6,6 @@ their processes say of their state while the whole group runs, else by replaying
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from typing import Any
