@@ -18,6 +18,7 @@ from emporium.local.folder import DataFolder
 from emporium.local.launcher import Launcher
 from emporium.local.layout import GROUPS
 from emporium.local.replay import Log, choose_log, read_log, replay
+from emporium.local.screen import plural
 
 EQUAL_S = 10.0
 POLL_S = 0.2
@@ -133,7 +134,7 @@ def compare_journals(role: str, logs: list[Log]) -> list[Finding]:
         return [Finding(name, passed=False, detail=str(error))]
     first = next(iter(states.values()))
     wrong = [n for n, s in states.items() if (s.chain, s.digest) != (first.chain, first.digest)]
-    detail = f"{len(whole)} replayed up to entry {common}, {first.length} sales"
+    detail = f"{len(whole)} replayed up to entry {common}, {plural(first.length, 'sale')}"
     if wrong:
         detail = f"{', '.join(wrong)} and {whole[0].name} differ at entry {common}"
     findings = [Finding(name, not wrong, detail)]
@@ -168,7 +169,7 @@ def compare_groups(logs: dict[str, list[Log]]) -> list[Finding]:
     except LocalError as error:
         return [Finding(name, passed=False, detail=str(error))]
     catalog, order = states["catalog"], states["order"]
-    detail = f"{order.length} orders, {catalog.length} sales"
+    detail = f"{plural(order.length, 'order')}, {plural(catalog.length, 'sale')}"
     holds = catalog.has_sales(order.length, order.ledger)
     books = catalog.books()
     wrong = [text for item, book in books.items() for text in _imbalance(f"item {item}", book)]
