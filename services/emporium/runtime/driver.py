@@ -20,6 +20,7 @@ from emporium.replication.effects import Leave, Request
 from emporium.replication.node import Desk, Node
 from emporium.replication.state_machine import StateMachine
 from emporium.runtime import errors, logs
+from emporium.runtime.backup import restored_data
 from emporium.runtime.clock import SYSTEM, Clock
 from emporium.runtime.data_folder import DataFolder
 from emporium.runtime.faults import FaultTable
@@ -305,9 +306,11 @@ def _assemble(
     metrics: Metrics,
     operations: OperationLog,
 ) -> Running:
-    folder = DataFolder(Path(settings.data_dir), settings.lock_wait_ms)
+    place = Path(settings.data_dir)
+    folder = DataFolder(place, settings.lock_wait_ms)
     opened = folder.open()
     _log.info(opened.sentence)
+    data = restored_data(place, settings.role) or data  # a backup begins the new group
     core = Core(settings.core(data), machine, opened.durable, SYSTEM.now_ms())
     stepper = Stepper(
         Node(core, desk(machine)),
