@@ -68,6 +68,7 @@ def blueprint(parts: Parts) -> Blueprint:
 
     @routes.get("/v1/cluster/events")
     def watch() -> Response:
+        web.refuse_head()  # an answer without a body is never closed: its place would be lost
         web.parameters()
         after = _last_event(parts.board)
         try:

@@ -1,0 +1,72 @@
+"""Frontends over a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from flask.testing import FlaskClient
+
+from emporium.frontend.app import create_app
+from emporium.frontend.board import Board
+from emporium.frontend.copies import Copies, NoCopies
+from emporium.frontend.parts import Parts
+from emporium.frontend.purchasing import Writing
+from emporium.frontend.reading import Reading
+from emporium.frontend.view import ClusterView
+from emporium.runtime import web
+from tests.http.fakes import FakeHub, FakeStore
+
+TOKEN = "an-operators-token"
+ADDRESSES = {
+    "catalog": ("h:8001", "h:8002", "h:8003"),
+    "order": ("h:8011", "h:8012", "h:8013"),
+}
+OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@dataclass
+class Frontend:
+    """A frontend's app over a fake hub."""
+
+    client: FlaskClient
+    hub: FakeHub
+    store: FakeStore
+    board: Board
+
+
+def make_frontend(
+    copies: Copies | None = None,
+    *,
+    timeout_ms: float = 300.0,
+    faults: bool = False,
+    private: bool = False,
+    waiters: int = 4,
+) -> Frontend:
+    """A frontend that has heard everybody once."""
+    store = FakeStore()
+    hub = FakeHub(store)
+    board = Board(ClusterView(ADDRESSES, 60_000.0), hub)
+    gate = web.Gate(waiters)
+    parts = Parts(
+        limits=web.Limits(2_048, TOKEN, faults),
+        edition="bookstore",
+        board=board,
+        reading=Reading(board, copies or NoCopies(), gate, timeout_ms, 100.0),
+        writing=Writing(board, gate, timeout_ms),
+        watchers=web.Gate(1),
+        orders_private=private,
+        about=lambda: {"role": "frontend", "id": 0},
+        caches=("h:8031",),
+    )
+    hub.beat_all()
+    return Frontend(create_app(parts).test_client(), hub, store, board)
+
+
+@pytest.fixture
+def shop() -> Iterator[Frontend]:
+    """A frontend without copies."""
+    frontend = make_frontend()
+    yield frontend
+    frontend.board.close()
