@@ -95,7 +95,7 @@ class Cluster(Protocol):
     """What a scenario may do. Names are member names; times in seconds."""
 
     def drills(self) -> frozenset[str]:
-        """Which of KILL, PAUSE, WIPE and CUT this cluster can do."""
+        """Which of KILL, PAUSE, WIPE and CUT (which brings delays too) this cluster can do."""
 
     def frontends(self) -> list[str]:
         """Base URLs of all frontends, in id order, running or not."""
@@ -127,8 +127,11 @@ class Cluster(Protocol):
     def cut(self, source: str, target: str) -> None:
         """From now on nothing that `source` sends arrives at `target`. Raises DrillError."""
 
+    def delay(self, source: str, target: str, milliseconds: float) -> None:
+        """From now on what `source` sends to `target` arrives so much later. Raises DrillError."""
+
     def heal(self) -> None:
-        """End all cuts."""
+        """End all cuts and delays."""
 
     def logs(self, name: str) -> list[str]:
         """The operation log of a process since the store's first start, line by line."""
@@ -240,8 +243,12 @@ class HttpCluster:
         """Tell `source` to drop what it sends to `target`."""
         self._fault(source, "POST", {"to": target, "cut": True})
 
+    def delay(self, source: str, target: str, milliseconds: float) -> None:
+        """Tell `source` to hold back what it sends to `target`."""
+        self._fault(source, "POST", {"to": target, "delay_ms": milliseconds})
+
     def heal(self) -> None:
-        """Tell every running process to drop nothing any more."""
+        """Tell every running process to drop and hold back nothing any more."""
         for member in self.members():
             if member.role in GROUPS and member.running:
                 self._fault(member.name, "DELETE", None)

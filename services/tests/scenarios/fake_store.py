@@ -97,6 +97,7 @@ class FakeStore:
         self.epochs = {"catalog": 1, "order": 1}
         self.primaries = {"catalog": "catalog-0", "order": "order-0"}
         self.cuts: set[tuple[str, str]] = set()
+        self.delays: set[tuple[str, str]] = set()
         self.turn = 0
 
     # --- who is there ---
@@ -427,7 +428,9 @@ class FakeCluster:
         with self.store.lock:
             process = self.store.processes[name]
             process.paused = False
-            process.notes["stepped_down"] = process.notes.get("stepped_down", 0) + 1
+            if (name, "catalog-1") in self.store.delays:
+                notes = self.store.processes["catalog-1"].notes
+                notes["old_epoch_refused"] = notes.get("old_epoch_refused", 0) + 1
             self.store.elect()
 
     def wipe(self, name: str) -> None:
@@ -440,8 +443,13 @@ class FakeCluster:
             self.store.cuts.add((source, target))
             self.store.elect()
 
+    def delay(self, source: str, target: str, milliseconds: float) -> None:
+        assert milliseconds > 0
+        self.store.delays.add((source, target))
+
     def heal(self) -> None:
         with self.store.lock:
+            self.store.delays.clear()
             self.store.cuts.clear()
             self.store.elect()
 

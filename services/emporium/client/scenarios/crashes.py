@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 from emporium.client.cluster import KILL, Replica
-from emporium.client.history import BUY
+from emporium.client.history import BUY, now_ns
 from emporium.client.scenarios.shopping import check_even_load, check_stock_everywhere
 from emporium.client.scenarios.stage import Stage
 from emporium.client.store import Bought
@@ -23,14 +25,15 @@ def _buy_copies(stage: Stage) -> None:
     stage.check(f"{wanted} of {COPIES} buys succeed", bought == wanted, f"stock was {before}")
     after = store.lookup_book(BOOK).stock
     stage.check("a lookup shows the sales", after == before - bought, f"{before} → {after}")
-    times = [
-        (operation.returned or operation.invoked) - operation.invoked
-        for operation in stage.recorder.operations()
-        if operation.kind == BUY
-    ]
-    stage.result.figures["longest_gap_s"] = max(times, default=0) / 1e9
     check_stock_everywhere(stage, store, BOOK, after)
     store.close()
+
+
+def _longest_gap_s(stage: Stage, since: int) -> float:
+    """From `since`, the longest time without a successful buy, up to the last one."""
+    buys = [o.returned for o in stage.recorder.operations() if o.kind == BUY and o.acknowledged]
+    moments = sorted([since, *[returned for returned in buys if returned is not None]])
+    return max((b - a for a, b in itertools.pairwise(moments)), default=0) / 1e9
 
 
 def _updates(stage: Stage, name: str) -> int:
@@ -42,6 +45,7 @@ def _crash(stage: Stage, victim: Replica) -> None:
     others = [r.name for r in stage.replicas("catalog") if r.answers and r.name != victim.name]
     updates = {name: _updates(stage, name) for name in others}
     stock = stage.store(logged=False, recorded=False).lookup_book(BOOK).stock
+    killed = now_ns()
     stage.cluster.kill(victim.name)
     stage.memory[victim.name] = victim
     gone = stage.replica(victim.name)
@@ -51,6 +55,7 @@ def _crash(stage: Stage, victim: Replica) -> None:
         f"pid {victim.pid}",
     )
     _buy_copies(stage)
+    stage.result.figures["longest_gap_s"] = _longest_gap_s(stage, killed)
     wanted = min(stock, COPIES)
     try:
         stage.cluster.wait_until(

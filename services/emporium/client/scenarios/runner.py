@@ -31,7 +31,7 @@ class Scenario:
     @property
     def summary(self) -> str:
         """One line: what is done and what must come of it."""
-        return " ".join((self.run.__doc__ or "").split())
+        return " ".join((self.run.__doc__ or "").split("\n\n")[0].split())
 
 
 SCENARIOS = (
@@ -94,6 +94,7 @@ def run(
     """
     chosen = choose(names)
     output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "client_log").unlink(missing_ok=True)  # of an earlier run
     report = Report("Emporium scenarios")
     books, memory = Books(), dict[str, Replica]()
     for scenario in chosen:
