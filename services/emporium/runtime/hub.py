@@ -63,7 +63,9 @@ class Hub:
     def close(self) -> None:
         """End all streams; calls in flight end as Unreachable."""
         for dialer in self._dialers.values():
-            dialer.close()
+            dialer.stop()
+        for dialer in self._dialers.values():
+            dialer.join()
 
     # --- calls and messages ---
 

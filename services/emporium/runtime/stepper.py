@@ -43,6 +43,9 @@ STEP_EVENTS = 1_024
 LONGEST_WAIT_MS = 250.0
 LONGEST_CALL_MS = 60_000.0
 STATUS_WAIT_S = 2.0
+NOTES_A_WINDOW = 10
+NOTE_WINDOW_MS = 1_000.0
+"""At most so many lines of one name within so much time: a broken peer must not fill the log."""
 
 _log = logs.logger("driver")
 
@@ -134,6 +137,7 @@ class Stepper:
         self._numbers = itertools.count()
         self._calls: dict[int, object] = {}  # tokens of calls in flight
         self._call_deadlines: list[tuple[float, int]] = []
+        self._noted: dict[str, tuple[float, int]] = {}
         self._stopping = False
         self._stepped_at = clock.now_ms()
         self.refused = 0
@@ -298,5 +302,14 @@ class Stepper:
         return done
 
     def _note(self, note: Note) -> None:
+        """All are counted; those of one name that come too often are not all written."""
         self._meter.note(note.name)
-        _log.info(note.name.replace("_", " "), extra=logs.fields(detail=note.detail))
+        now = self._clock.now_ms()
+        began, count = self._noted.get(note.name, (now, 0))
+        if now - began > NOTE_WINDOW_MS:
+            began, count = now, 0
+        self._noted[note.name] = (began, count + 1)
+        if count < NOTES_A_WINDOW:
+            _log.info(note.name.replace("_", " "), extra=logs.fields(detail=note.detail))
+        elif count == NOTES_A_WINDOW:
+            _log.info(note.name.replace("_", " "), extra=logs.fields(detail="and more of these"))

@@ -385,13 +385,16 @@ class Dialer:
         """The peer was heard: try now rather than after the delay."""
         self._wake.set()
 
-    def close(self) -> None:
-        """End the stream and dial no more."""
+    def stop(self) -> None:
+        """End the stream and dial no more; `join` waits for the thread."""
         self._closing = True
         self._wake.set()
         stream = self.stream
         if stream is not None:
             stream.close("closed here")
+
+    def join(self) -> None:
+        """Wait until the thread has ended, no longer than a connect may take."""
         if threading.current_thread() is not self._thread and self._thread.ident:
             self._thread.join(timeout=1 + self._timeout_s)
 

@@ -26,13 +26,15 @@ from emporium.replication.messages import (
     Renew,
     ReturnLease,
 )
-from emporium.runtime import frames
+from emporium.runtime import frames, logs
 from emporium.runtime.clock import Clock
 from emporium.runtime.frames import Answered, Ask, FrameError, Peer
 from emporium.runtime.hub import Addresses, Hub
 from emporium.runtime.internal_server import InternalServer
 from emporium.runtime.rpc import Done
 from emporium.runtime.streams import Credentials, Stream, probe
+
+_log = logs.logger("transport")
 
 HOLDERS_KNOWN = 1_024
 RETRY_AFTER_MS = 200
@@ -139,8 +141,8 @@ class StreamTransport:
         if last is not message:  # the same message often goes to all
             try:
                 body = frames.pack(self._identity.wrap(message))
-            except FrameError:
-                self.misplaced += 1
+            except FrameError as error:
+                _log.warning("to %s-%s: %s", self._role, replica, error)
                 return
             self._packed = (message, body)
         self.hub.send_body(self._role, replica, body)

@@ -375,3 +375,19 @@ def test_parts_say_good_bye_once_and_one_that_fails_keeps_no_other_from_it() -> 
         process.stop()
     assert leaving == [False, True, True]
     assert said == ["leave 1", "leave 2", "stop 2", "stop 1"]
+
+
+def test_a_flood_of_notes_is_counted_and_not_all_written(caplog: pytest.LogCaptureFixture) -> None:
+    """A peer of another group must not fill the log."""
+    world = World()
+
+    def react(events: list[object], effects: Effects) -> None:
+        if events:
+            effects.notes.extend(Note("stranger_refused", f"id {n}") for n in range(100))
+
+    world.react = react
+    with caplog.at_level("INFO", "emporium"), driven(world) as driver:
+        driver.submit(Leave())
+        eventually(lambda: world.steps, "the step")
+        eventually(lambda: caplog.text.count("stranger refused") == 11, "ten lines and one")
+        never(lambda: caplog.text.count("stranger refused") > 11, "more lines", for_s=0.05)
