@@ -412,7 +412,7 @@ class Core:
     # --- committing, applying, beating ---
 
     def _apply(self) -> None:
-        limit = min(self.commit, self.durable)
+        limit, replaced = min(self.commit, self.durable), False
         while self.applied < limit:
             entry = self.log.entry(self.applied + 1)
             self.applied = entry.index
@@ -431,13 +431,16 @@ class Core:
                 self.note("reign_open", f"epoch {entry.epoch}")
             elif entry.kind == m.REPLACE:
                 self.note("voter_replaced", entry.command)
-        self._take_snapshot()
+                replaced = True
+        self._take_snapshot(at_once=replaced)
 
-    def _take_snapshot(self) -> None:
+    def _take_snapshot(self, *, at_once: bool) -> None:
+        """Now and then; `at_once` after a change of the voters: a replica that starts must know
+        that it is committed, or a voter that was replaced long ago counts for nothing then."""
         previous = self.snapshot.index if self.snapshot else 0
         # A large state is written less often, so that its cost per entry stays constant.
         size = len(self.snapshot.state) // 256 if self.snapshot else 0
-        if self.applied - previous < max(self.settings.snapshot_entries, size):
+        if self.applied - previous < max(self.settings.snapshot_entries, size) and not at_once:
             return
         at = self.applied
         self.snapshot = m.Snapshot(

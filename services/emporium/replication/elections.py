@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from emporium.replication import effects as fx
 from emporium.replication import messages as m
+from emporium.replication.log import chain_hash
 from emporium.replication.states import State
 
 if TYPE_CHECKING:
@@ -298,9 +299,10 @@ class Elections:
             return
         if part.epoch != self._target:
             return
-        if part.after > expected:
-            # So far behind that a snapshot is needed. The donor is ahead of us and stands itself.
+        if part.after > expected and not self._joins(part):
+            # So far behind that a snapshot is needed: let the donor stand before us.
             core.step_down("the donor no longer keeps the entries that are missing here")
+            self._since = core.now + core.timeout
             return
         if part.after < expected:
             return  # a part that came twice
@@ -311,6 +313,16 @@ class Elections:
             self._until = core.now + core.timeout
             return
         self._adopt()
+
+    def _joins(self, part: m.LogPart) -> bool:
+        """Whether a first part that begins above our commit index goes on from our own log."""
+        log = self.core.log
+        if self._part or not part.entries or part.after > log.last_index:
+            return False
+        first, chain = part.entries[0], log.chain_at(part.after)
+        return first.chain == chain_hash(
+            chain, first.epoch, first.index, first.kind, first.command
+        )
 
     def _adopt(self) -> None:
         """Take the whole log over in this step's one transaction, then count again who promised:

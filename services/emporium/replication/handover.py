@@ -47,7 +47,8 @@ class HandOver:
         """When to look again."""
         core = self.core
         if core.state is State.LEAVING:
-            return min(self._asked_at, self._leaving_since) + core.timeout
+            asked = self._asked_at < math.inf
+            return (self._asked_at if asked else self._leaving_since) + core.timeout
         if core.state is State.REIGNING and core.leaving:
             return core.now + core.settings.heartbeat_interval_ms / 4
         return math.inf
@@ -92,7 +93,7 @@ class HandOver:
     def _go_on(self) -> None:
         core = self.core
         if self._asked_at < math.inf:
-            if core.now - self._asked_at > core.timeout:
+            if core.now - self._asked_at >= core.timeout:
                 core.step_down("nobody took the reign over")
             return
         drained = core.commit == core.log.last_index and not core.reign.pending
@@ -100,7 +101,7 @@ class HandOver:
         if drained and matched:
             self._asked_at = core.now
             core.send(self._target, m.StandNow(core.epoch, core.gate.released, core.gate.table()))
-        elif core.now - self._leaving_since > core.timeout:
+        elif core.now - self._leaving_since >= core.timeout:
             core.step_down("the queue did not drain")
 
     def reign_ended(self) -> None:

@@ -49,7 +49,8 @@ class Reading:
         self.core = core
         self._waiting: deque[Waiting] = deque()
         self._asked: deque[Asked] = deque()
-        self._number = 0
+        # An answer to an earlier life of this replica, still under way, must fit no read of now.
+        self._number = int(core.now * 1000)
         self._asked_upto = 0
         self._ask_again = math.inf
 

@@ -24,6 +24,8 @@ DRIFT = 1.01
 MOST_HOLDERS = 1024
 RIVAL_REIGN = 1.02
 """A new reign waits so many lease lengths: the holder's clock and its own may both drift."""
+UNKNOWN_HOLDERS = ""
+"""In a hand-over's table: whoever holds leases of reigns before, of which nobody was told."""
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class ReleaseGate:
         now = self.core.now
         rests = {h: until - now for h, until in self._inherited.items()}
         rests.update({s.holder: s.until - now for s in self._sessions.values()})
+        rests[UNKNOWN_HOLDERS] = max(self._blanket_until - now, rests.get(UNKNOWN_HOLDERS, 0.0))
         return tuple((holder, rest) for holder, rest in sorted(rests.items()) if rest > 0)
 
     # --- the released index ---

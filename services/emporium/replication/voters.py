@@ -68,13 +68,14 @@ class Voters:
         return tuple(sorted(voters.items()))
 
     def counts(self, replica: int, incarnation: str, commit: int) -> bool:
-        """Whether this replica's word counts, as far as the log up to `commit` is committed."""
+        """Whether this replica's word counts, as far as the log up to `commit` is committed. Only
+        the last change can be pending: it was appended when those before it were committed."""
         current = self._base.get(replica)
         for changed, changing, new in self._changes:
             if changing == replica:
-                if changed > commit:
-                    return False
                 current = new
+        if self._changes and commit < self._changes[-1][0] and self._changes[-1][1] == replica:
+            return False
         return current == incarnation
 
     def incarnation(self, replica: int) -> str:
@@ -83,4 +84,4 @@ class Voters:
 
     def changing(self, commit: int) -> bool:
         """Whether a change is appended but not committed."""
-        return any(changed > commit for changed, _, _ in self._changes)
+        return bool(self._changes) and self._changes[-1][0] > commit
