@@ -136,10 +136,10 @@ def _play(stage: Stage, n: int, chance: random.Random, *, waiting: bool) -> None
     books = Books()
     initial, ordered = prepare(stage, books, someone_may_be_dead=False)
     before = {r.name: (r.epoch, r.process) for role in GROUPS for r in stage.replicas(role)}
-    stage.start_load()
+    load = stage.start_load()
     try:
         (_one_at_a_time if waiting else _without_waiting)(stage, chance, sorted(before), n)
-        stage.go_on_buying(ROUND_PURCHASES)
+        load.wait_acknowledged(stage.options.purchases, stage.options.load_s, since=0)
     finally:
         finish(stage)
     after = {r.name: (r.epoch, r.process) for role in GROUPS for r in stage.replicas(role)}

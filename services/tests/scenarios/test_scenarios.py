@@ -18,10 +18,10 @@ QUICK = Options(
     purchases=500,
     before=20,
     during=10,
-    healthy_s=3,
+    healthy_s=10,
     takeover_s=3,
-    load_s=20,
-    settle_s=0.3,
+    load_s=60,
+    settle_s=0.5,
     load=LoadSettings(buyers=3, readers=2, buy_pause_s=0.001, read_pause_s=0.002, deadline_s=5),
 )
 
