@@ -74,6 +74,7 @@ class Metrics:
         """Every metric has the labels `role` and `id`."""
         self.registry = CollectorRegistry()
         self._labels = {"role": role, "id": str(replica)}
+        self._by_route: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         own = tuple(self._labels)
         self._requests = Counter(
             "emporium_requests",
@@ -115,8 +116,16 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """One answered request. `route` is the rule, never the path: a path has no bound."""
-        self._requests.labels(**self._labels, route=route, status=str(status)).inc()
-        self._seconds.labels(**self._labels, route=route).observe(seconds)
+        children = self._by_route.get((route, status))
+        if children is None:  # looking a child up by its labels costs more than counting
+            children = (
+                self._requests.labels(**self._labels, route=route, status=str(status)),
+                self._seconds.labels(**self._labels, route=route),
+            )
+            self._by_route[route, status] = children
+        counter, histogram = children
+        counter.inc()
+        histogram.observe(seconds)
 
     def note(self, event: str, count: int = 1) -> None:
         """Something happened. `event` is one of few fixed names."""
