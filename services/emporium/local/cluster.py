@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,15 +166,6 @@ class LocalCluster(HttpCluster):
         if not path.exists():
             return []
         return path.read_text("utf-8", "replace").splitlines()
-
-    def settle(self, seconds: float) -> bool:
-        """Wait until every process of the plan that runs is healthy; whether it came true."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if all(replica.healthy for replica in self.replicas() if replica.pid):
-                return True
-            time.sleep(0.1)
-        return False
 
 
 @contextmanager
