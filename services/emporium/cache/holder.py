@@ -115,6 +115,10 @@ class Holder:
         self.counters.hits += 1
         return copy.value
 
+    def has(self, key: str, now: float) -> bool:
+        """Whether `get` would answer; counts nothing."""
+        return self._lease_runs(now) and key in self._copies
+
     def session(self, now: float) -> str:
         """The session that a fill must name; empty without a lease. Ask before the read."""
         return self._session if self._lease_runs(now) else ""

@@ -82,6 +82,12 @@ class Keeper:
         with self._lock:
             return self._holder.get(key, self._clock.now_ms())
 
+    def get_quietly(self, key: str) -> object | None:
+        """As `get`, but a miss isn't counted: whoever asks so asks again with `get`."""
+        with self._lock:
+            now = self._clock.now_ms()
+            return self._holder.get(key, now) if self._holder.has(key, now) else None
+
     def session(self) -> str:
         """What a fill must name; ask before the read. Empty without a lease."""
         with self._lock:

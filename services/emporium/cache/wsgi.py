@@ -68,9 +68,9 @@ def _server(settings: CacheSettings, desk: CacheDesk, faults: FaultTable) -> Int
     )
 
 
-def _ignore_change(_stream: Stream, *, up: bool) -> None:
+def _ignore_change(stream: Stream, *, up: bool) -> None:
     """Whoever asks may come and go."""
-    del up
+    del stream, up
 
 
 def _serve_health(settings: CacheSettings, keeper: Keeper, metrics: Metrics) -> None:

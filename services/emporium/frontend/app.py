@@ -18,7 +18,7 @@ ROUTES: dict[str, Callable[[Parts], Blueprint]] = {bookstore.FORM: bookstore.blu
 def create_app(parts: Parts) -> Flask:
     """The app over built parts. Raises EditionError for an edition that there isn't."""
     shop = edition(parts.edition)
-    app = web.make_app(__name__, parts.limits, parts.metrics)
+    app = web.make_app(__name__, parts.limits, parts.metrics, parts.hits)
     for part in (items, orders, cluster):
         app.register_blueprint(part.blueprint(parts))
     app.register_blueprint(ROUTES[shop.NAME](parts))

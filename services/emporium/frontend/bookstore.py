@@ -15,7 +15,6 @@ from flask import Blueprint, Response, request
 from emporium.catalog.requests import ItemFound, ItemList
 from emporium.editions import book_form
 from emporium.frontend import fields
-from emporium.frontend.copies import Page
 from emporium.frontend.parts import Parts, read_answer, write_headers
 from emporium.order import buying
 from emporium.order.requests import OrderRecorded, PurchaseConflict
@@ -24,19 +23,11 @@ from emporium.runtime import errors, web
 FORM = "bookstore"
 
 
-def result_of(value: ItemFound | ItemList) -> dict[str, object]:
+def encoded(value: ItemFound | ItemList) -> bytes:
     """The answer of `lookup`, or of `search`."""
     if isinstance(value, ItemFound):
-        return {"result": book_form.full(value.view)}
-    return {"result": book_form.short(value.items)}
-
-
-def body(page: Page) -> bytes:
-    """The page as JSON, encoded once."""
-    encoded = page.bodies.get(FORM)
-    if encoded is None:
-        encoded = page.bodies[FORM] = web.encode(result_of(page.value))
-    return encoded
+        return web.encode({"result": book_form.full(value.view)})
+    return web.encode({"result": book_form.short(value.items)})
 
 
 def blueprint(parts: Parts) -> Blueprint:
@@ -56,9 +47,7 @@ def blueprint(parts: Parts) -> Blueprint:
         started = parts.clock.now_ms()
         wanted = fields.topic(topic)
         read = parts.reading.topic(wanted, trace=web.trace())
-        if read.page is None:
-            raise errors.NotServing("the catalog gave no list")
-        return read_answer(parts, body(read.page), read, started)
+        return read_answer(parts, read, encoded, FORM, started)
 
     @routes.get("/lookup")
     def look_up_by_parameter() -> Response:
@@ -75,7 +64,7 @@ def blueprint(parts: Parts) -> Blueprint:
         read = parts.reading.item(wanted, trace=web.trace())
         if read.page is None:
             raise errors.NotFound(f"there is no book {wanted}")
-        return read_answer(parts, body(read.page), read, started)
+        return read_answer(parts, read, encoded, FORM, started)
 
     @routes.get("/buy")
     def buy_by_parameter() -> Response:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,12 +26,23 @@ AVOID_MS = 1_000.0
 """A cache that took longer, or can't be reached, isn't asked for so long."""
 
 
+Encoder = Callable[[ItemFound | ItemList], bytes]
+"""How a value is written in one form."""
+
+
 @dataclass(slots=True)
 class Page:
     """What a reader gets, with its encoded forms, which are made once. By name of the form."""
 
     value: ItemFound | ItemList
     bodies: dict[str, bytes] = field(default_factory=dict)
+
+    def body(self, form: str, encode: Encoder) -> bytes:
+        """The page as JSON in one form, encoded once."""
+        encoded = self.bodies.get(form)
+        if encoded is None:
+            encoded = self.bodies[form] = encode(self.value)
+        return encoded
 
     @property
     def index(self) -> int:

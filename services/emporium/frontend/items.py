@@ -15,7 +15,6 @@ from emporium.catalog.requests import (
     TakeRefused,
 )
 from emporium.frontend import fields
-from emporium.frontend.copies import Page
 from emporium.frontend.parts import Parts, read_answer, write_headers
 from emporium.runtime import errors, web
 
@@ -35,12 +34,9 @@ def shown(view: ItemView) -> dict[str, object]:
     }
 
 
-def body(page: Page) -> bytes:
-    """The page as JSON, encoded once."""
-    encoded = page.bodies.get(FORM)
-    if encoded is None:
-        encoded = page.bodies[FORM] = web.encode(_document(page.value))
-    return encoded
+def encoded(value: ItemFound | ItemList) -> bytes:
+    """The value as `/v1` shows it."""
+    return web.encode(_document(value))
 
 
 def _document(value: ItemFound | ItemList) -> dict[str, object]:
@@ -62,9 +58,7 @@ def blueprint(parts: Parts) -> Blueprint:
         topic = fields.topic(query["topic"]) if "topic" in query else ""
         level = fields.read_level(query.get("read"))
         read = parts.reading.topic(topic, level, web.trace())
-        if read.page is None:
-            raise errors.NotServing("the catalog gave no list")
-        return read_answer(parts, body(read.page), read, started)
+        return read_answer(parts, read, encoded, FORM, started)
 
     @routes.get("/v1/items/<item>")
     def get_item(item: str) -> Response:
@@ -74,7 +68,7 @@ def blueprint(parts: Parts) -> Blueprint:
         read = parts.reading.item(wanted, level, web.trace())
         if read.page is None:
             raise errors.NotFound(f"there is no item {wanted}")
-        return read_answer(parts, body(read.page), read, started)
+        return read_answer(parts, read, encoded, FORM, started)
 
     @routes.patch("/v1/items/<item>")
     def change_item(item: str) -> Response:

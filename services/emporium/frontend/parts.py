@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from flask import Response
+from flask import Response, request
 
 from emporium.frontend.board import Board
+from emporium.frontend.copies import Encoder
+from emporium.frontend.hits import HIT, Hits
 from emporium.frontend.purchasing import Writing
 from emporium.frontend.reading import Read, Reading
-from emporium.runtime import web
+from emporium.runtime import errors, web
 from emporium.runtime.clock import SYSTEM, Clock
 
-HIT, MISS = "emporium; hit", "emporium; fwd=miss"
+MISS: Final = "emporium; fwd=miss"
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -33,6 +35,7 @@ class Parts:
     about: Callable[[], dict[str, object]] = dict
     ending: Callable[[], bool] = bool
     caches: tuple[str, ...] = ()
+    hits: Hits = field(default_factory=Hits)
     metrics: web.Counted | None = None
     clock: Clock = field(default=SYSTEM)
 
@@ -44,11 +47,14 @@ def server_timing(started: float, now: float, timings: dict[str, float]) -> str:
     return ", ".join(parts)
 
 
-def read_answer(parts: Parts, body: bytes, read: Read, started: float) -> Response:
-    """The answer to a read."""
+def read_answer(parts: Parts, read: Read, encode: Encoder, form: str, started: float) -> Response:
+    """The answer to a read that found something, in one of its forms."""
+    if read.page is None:
+        raise errors.NotServing("the catalog gave nothing")
+    parts.hits.learn(request.environ, read.key, form, encode)
     timing = server_timing(started, parts.clock.now_ms(), read.timings)
     headers = {"Server-Timing": timing, "Cache-Status": HIT if read.hit else MISS, **NO_STORE}
-    return web.raw_answer(body, 200, headers)
+    return web.raw_answer(read.page.body(form, encode), 200, headers)
 
 
 def write_headers(parts: Parts, timings: dict[str, float], started: float) -> dict[str, str]:

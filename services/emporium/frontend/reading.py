@@ -27,9 +27,10 @@ CATALOG = "catalog"
 @dataclass(slots=True)
 class Read:
     """What was read: `page` is None when there is no such item. `timings` in ms by tier; `hit`
-    says that a copy answered."""
+    says that a copy answered; `key` is that of the copy, empty where copies are passed by."""
 
     page: Page | None
+    key: str = ""
     hit: bool = False
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -74,6 +75,7 @@ class Reading:
         read = Read(None)
         session = ""
         if level == LINEARIZABLE:
+            read.key = key
             session = self._from_copy(key, question, read, trace)
             if read.hit:
                 return read

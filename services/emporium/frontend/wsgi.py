@@ -12,6 +12,7 @@ from emporium.editions import EditionError, edition
 from emporium.frontend.app import create_app
 from emporium.frontend.board import Board
 from emporium.frontend.copies import CacheServer, Copies, NoCopies, OwnCopies
+from emporium.frontend.hits import Hits
 from emporium.frontend.parts import Parts
 from emporium.frontend.purchasing import Writing
 from emporium.frontend.reading import Reading
@@ -40,22 +41,26 @@ def build(settings: FrontendSettings) -> Flask:
         raise SettingsError("EMPORIUM_CACHE is not set, and the cache mode is server")
     hub = build_hub(settings)
     board = Board(_view(settings), hub)
-    copies, holder = _copies(settings, board, hub)
+    keeper = _keeper(settings, hub) if settings.cache_mode == "frontend" else None
     gate = web.Gate(settings.waiters)
     timeout_ms = float(settings.request_timeout_ms)
     metrics = Metrics(settings.role, settings.replica)
-    status = _status(settings, board, holder)
+    status = _status(settings, board, keeper)
     parts = Parts(
         limits=web.Limits(settings.max_body_bytes, settings.operator_token, settings.faults),
         edition=settings.edition,
         board=board,
-        reading=Reading(board, copies, gate, timeout_ms, float(settings.failure_timeout_ms)),
+        reading=Reading(
+            *(board, _copies(settings, board, keeper), gate),
+            *(timeout_ms, float(settings.failure_timeout_ms)),
+        ),
         writing=Writing(board, gate, timeout_ms),
         watchers=web.Gate(max(1, settings.threads // WATCHERS_SHARE)),
         orders_private=settings.orders_private,
         about=lambda: {"role": "frontend", "id": settings.replica, "cache": settings.cache_mode},
         ending=lambda: PROCESS.leaving,
         caches=tuple(str(address) for address in settings.cache),
+        hits=Hits() if keeper is None else Hits(keeper.get_quietly),
         metrics=metrics,
     )
     app = create_app(parts)
@@ -68,21 +73,26 @@ def _view(settings: FrontendSettings) -> ClusterView:
     return ClusterView(addresses, float(settings.failure_timeout_ms), settings.replica)
 
 
-def _copies(settings: FrontendSettings, board: Board, hub: Hub) -> tuple[Copies, Status]:
-    """Where copies are, and what there is to tell of a holder here."""
-    if settings.cache_mode == "off":
-        return NoCopies(), dict
-    if settings.cache_mode == "server":
-        return CacheServer(board, len(settings.cache)), dict
+def _keeper(settings: FrontendSettings, hub: Hub) -> Keeper:
+    """This frontend as a holder."""
     name = f"{settings.name}-{web.new_request_id()}"
     holder = Holder(name, copies=settings.cache_items, lease_ms=float(settings.lease_ms))
     keeper = Keeper(holder, hub, float(settings.failure_timeout_ms))
     keeper.start()
     PROCESS.on_leave(keeper.close)
-    return OwnCopies(keeper), keeper.status
+    return keeper
 
 
-def _status(settings: FrontendSettings, board: Board, holder: Status) -> Status:
+def _copies(settings: FrontendSettings, board: Board, keeper: Keeper | None) -> Copies:
+    """Where copies are looked for."""
+    if keeper is not None:
+        return OwnCopies(keeper)
+    if settings.cache_mode == "server":
+        return CacheServer(board, len(settings.cache))
+    return NoCopies()
+
+
+def _status(settings: FrontendSettings, board: Board, keeper: Keeper | None) -> Status:
     def status() -> dict[str, object]:
         found: dict[str, object] = {
             "role": settings.role,
@@ -93,7 +103,8 @@ def _status(settings: FrontendSettings, board: Board, holder: Status) -> Status:
         for role, reign in board.reigns().items():
             found[f"{role}_primary"] = -1 if reign is None else reign.replica
             found[f"{role}_epoch"] = 0 if reign is None else reign.epoch
-        found.update({f"holder_{name}": value for name, value in holder().items()})
+        if keeper is not None:
+            found.update({f"holder_{name}": each for name, each in keeper.status().items()})
         return found
 
     return status

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from emporium.frontend.app import create_app
 from emporium.frontend.board import Board
 from emporium.frontend.copies import Copies, NoCopies
+from emporium.frontend.hits import Hits
 from emporium.frontend.parts import Parts
 from emporium.frontend.purchasing import Writing
 from emporium.frontend.reading import Reading
@@ -43,6 +44,7 @@ def make_frontend(
     faults: bool = False,
     private: bool = False,
     waiters: int = 4,
+    hits: Hits | None = None,
 ) -> Frontend:
     """A frontend that has heard everybody once."""
     store = FakeStore()
@@ -59,6 +61,7 @@ def make_frontend(
         orders_private=private,
         about=lambda: {"role": "frontend", "id": 0},
         caches=("h:8031",),
+        hits=hits or Hits(),
     )
     hub.beat_all()
     return Frontend(create_app(parts).test_client(), hub, store, board)

@@ -12,6 +12,7 @@ from emporium.cache.keeper import Keeper
 from emporium.cache.requests import CacheHit, CacheMiss, LookupCache, PutCache, Stored
 from emporium.catalog.requests import ItemFound, QueryItem
 from emporium.frontend.copies import CacheServer, OwnCopies
+from emporium.frontend.hits import REMEMBERED, Hits
 from emporium.order.requests import Purchase
 from emporium.replication.failures import (
     Malformed,
@@ -225,7 +226,7 @@ def own_copies() -> tuple[Frontend, Keeper]:
     holder = Holder("frontend-0-x", copies=10, lease_ms=400)
     keeper = Keeper(holder, shop.hub, 1_000.0)
     give_lease(holder, SYSTEM.now_ms())
-    again = make_frontend(OwnCopies(keeper))
+    again = make_frontend(OwnCopies(keeper), hits=Hits(keeper.get_quietly))
     return again, keeper
 
 
@@ -246,6 +247,49 @@ def test_an_own_copy_answers_until_it_is_invalidated() -> None:
     shop.client.get("/v1/items/1")
     assert len(shop.hub.calls) == 2
     keeper.close()
+
+
+def test_a_ready_answer_is_the_same_as_the_first_but_for_its_times() -> None:
+    """Known requests are answered before they are read; what isn't good is never known."""
+    shop, keeper = own_copies()
+    paths = ("/v1/items", "/v1/items/2", "/lookup?item_number=2", "/search/distributed+systems")
+    for path in paths:
+        "/v1/items",
+        "/v1/items/2",
+        "/lookup?item_number=2",
+        "/search/distributed+systems",
+    ):
+        told = [shop.client.get(path, headers={"X-Request-Id": "t-1"}) for _ in range(3)]
+        assert len({answer.get_data() for answer in told}) == 1
+        for answer in told:
+            assert answer.content_type == "application/json"
+            assert answer.headers["X-Request-Id"] == "t-1"
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert answer.headers["Server-Timing"].startswith("frontend;dur=")
+        assert [answer.headers["Cache-Status"] for answer in told[1:]] == ["emporium; hit"] * 2
+        assert shop.client.head(path).status_code == 200
+        assert is_problem(shop.client.delete(path), 405, "method-not-allowed")
+    for path in ("/lookup?item_number=2&x=1", "/v1/items/2?read=soon", "/v1/items/%2e%2e"):
+        assert [shop.client.get(path).status_code for _ in range(2)] == [400, 400]
+    keeper.close()
+
+
+def test_escapes_in_a_path_are_told_apart() -> None:
+    """A plus sign and an escaped one mean different topics in the same decoded path."""
+    shop, keeper = own_copies()
+    for path in ("/search/c%2B%2B", "/search/c++", "/search/c%2B%2B"):
+        shop.client.get(path)
+    assert sorted(keeper.copies()) == ["topic:c  ", "topic:c++"]
+    keeper.close()
+
+
+def test_known_requests_are_bounded() -> None:
+    """Strangers can't fill the memory."""
+    hits = Hits(lambda _key: None)
+    for number in range(REMEMBERED + 10):
+        environ = {"REQUEST_METHOD": "GET", "RAW_URI": f"/{number}"}
+        hits.learn(environ, "item:1", "v1", lambda _value: b"")
+    assert len(hits._known) == 10
 
 
 def test_other_read_levels_pass_the_copies_by() -> None:
