@@ -103,6 +103,6 @@ def restore_store(arguments: argparse.Namespace, screen: Screen) -> int:
         screen.line(f"  {line}")
     screen.line(
         f"{folder.root} holds the backup of {backup.made}:"
-        f" {plural(backup.catalog.ledger_length, 'sale')}. `emporium up` starts it."
+        f" {plural(backup.catalog.ledger_length, 'sale')}. {folder.command('up')} starts it."
     )
     return 0

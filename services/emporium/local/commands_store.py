@@ -105,7 +105,7 @@ def _start(launcher: Launcher, screen: Screen) -> None:
             "  faults          operator and fault routes are open without a token", "yellow"
         )
     screen.line()
-    screen.line("Ctrl-C or `emporium down` stops it.")
+    screen.line(f"Ctrl-C or {launcher.folder.command('down')} stops it.")
 
 
 def _stop(launcher: Launcher, screen: Screen) -> None:

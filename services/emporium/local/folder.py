@@ -88,6 +88,11 @@ class DataFolder:
         """The log of one process."""
         return self.root / "logs" / f"{name}.log"
 
+    def command(self, words: str) -> str:
+        """`emporium WORDS` in the form that works for this folder, for hints."""
+        where = "" if self.root == default_root() else f" --data {self.root}"
+        return f"`emporium {words}{where}`"
+
     def make(self) -> None:
         """Make the folder, readable by its user alone (it holds the token). Raises LocalError."""
         try:

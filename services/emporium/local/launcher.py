@@ -55,7 +55,8 @@ class Launcher:
         launcher = cls.recorded(folder)
         if launcher is None or not _occupants(read_json(folder.run_file)):
             raise LocalError(
-                f"no store runs in {folder.root}", "`emporium up` starts one; or give --data DIR"
+                f"no store runs in {folder.root}",
+                f"{folder.command('up')} starts one; or give --data DIR",
             )
         return launcher
 
@@ -82,7 +83,7 @@ class Launcher:
             if left:
                 raise LocalError(
                     f"a store runs in {self.folder.root} already ({', '.join(left)})",
-                    "`emporium down` stops it",
+                    f"{self.folder.command('down')} stops it",
                 )
             self.check_ports(self.plan.places)
             self.folder.make_secrets()
@@ -111,7 +112,8 @@ class Launcher:
         self.reap()
         key = self.keys().get(name)
         if key is None or not processes.alive(key):
-            raise LocalError(f"{name} doesn't run", f"`emporium start {name}` starts it")
+            hint = f"{self.folder.command(f'start {name}')} starts it"
+            raise LocalError(f"{name} doesn't run", hint)
         return key
 
     # --- starting ---

@@ -130,7 +130,8 @@ def wait_until_serves(launcher: Launcher, name: str, seconds: float) -> None:
             raise LocalError(death(launcher, name))
         if time.monotonic() > deadline:
             raise LocalError(
-                f"{name} runs and isn't ready after {seconds:g} s", f"see `emporium logs {name}`"
+                f"{name} runs and isn't ready after {seconds:g} s",
+                f"see {launcher.folder.command(f'logs {name}')}",
             )
         time.sleep(POLL_S)
 

@@ -133,7 +133,8 @@ def restore(folder: DataFolder, backup: StoreBackup) -> list[str]:
     running = launcher.occupants() if launcher is not None else []
     if running:
         raise LocalError(
-            f"the store in {folder.root} runs ({', '.join(running)})", "`emporium down` stops it"
+            f"the store in {folder.root} runs ({', '.join(running)})",
+            f"{folder.command('down')} stops it",
         )
     folder.make()
     done: list[str] = []

@@ -48,7 +48,8 @@ class Supervisor:
             self.states[name] = now
             if now == "dead":
                 end = self.launcher.obituary(name)
-                self.screen.line(f"{name} {end}; `emporium start {name}` brings it back", "red")
+                again = self.launcher.folder.command(f"start {name}")
+                self.screen.line(f"{name} {end}; {again} brings it back", "red")
             elif before == "dead":
                 self.screen.line(f"{name} is back (pid {keys[name].pid})", "green")
             else:

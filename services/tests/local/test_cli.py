@@ -124,7 +124,7 @@ def test_kill_is_told_and_start_brings_back(up: Up, run: Run, folder: DataFolder
     """`up` tells who died and doesn't start it; `start` does, and `up` tells that, too."""
     before = keys_of(folder)["catalog-1"]
     assert run("kill", "catalog-1")[0] == 0
-    up.says("catalog-1 was killed by SIGKILL; `emporium start catalog-1` brings it back")
+    up.says("catalog-1 was killed by SIGKILL; `emporium start catalog-1 --data ")
     code, text = run("status")
     assert code == 1
     row = next(line for line in text.splitlines() if line.split()[:2] == ["catalog", "1"])

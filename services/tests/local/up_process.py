@@ -18,7 +18,7 @@ SERVICES = Path(__file__).parents[2]
 STAND_IN = Path(__file__).parent / "stand_in.py"
 HOST = "127.0.0.1"
 READY_S = 60.0
-READY = "Ctrl-C or `emporium down` stops it."
+READY = "Ctrl-C or `emporium down"
 
 WITH_STAND_IN = f"""
 import sys
