@@ -254,11 +254,6 @@ def test_a_ready_answer_is_the_same_as_the_first_but_for_its_times() -> None:
     shop, keeper = own_copies()
     paths = ("/v1/items", "/v1/items/2", "/lookup?item_number=2", "/search/distributed+systems")
     for path in paths:
-        "/v1/items",
-        "/v1/items/2",
-        "/lookup?item_number=2",
-        "/search/distributed+systems",
-    ):
         told = [shop.client.get(path, headers={"X-Request-Id": "t-1"}) for _ in range(3)]
         assert len({answer.get_data() for answer in told}) == 1
         for answer in told:
