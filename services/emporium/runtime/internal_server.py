@@ -64,7 +64,10 @@ class InternalServer:
         self._listener = self._listen()
         self.port = self._listener.getsockname()[1]
         wake, self._wake = socket.socketpair()
-        arguments = (self._listener, wake)
+        selector = selectors.DefaultSelector()
+        selector.register(self._listener, selectors.EVENT_READ)
+        selector.register(wake, selectors.EVENT_READ)
+        arguments = (self._listener, wake, selector)
         self._thread = threading.Thread(
             target=self._accept, args=arguments, name="internal-accept", daemon=True
         )
@@ -112,10 +115,10 @@ class InternalServer:
             else:
                 return listener
 
-    def _accept(self, listener: socket.socket, wake: socket.socket) -> None:
-        with selectors.DefaultSelector() as selector, wake:
-            selector.register(listener, selectors.EVENT_READ)
-            selector.register(wake, selectors.EVENT_READ)
+    def _accept(
+        self, listener: socket.socket, wake: socket.socket, selector: selectors.BaseSelector
+    ) -> None:
+        with selector, wake:
             while self._listener is listener:
                 selector.select()
                 try:
@@ -160,10 +163,11 @@ class InternalServer:
         if stream is None:
             connection.close()
             return
-        self._on_change(stream, up=True)
         try:
+            self._on_change(stream, up=True)
             stream.read(self._on_record)
         finally:
+            stream.release()
             with self._lock:
                 self._streams = tuple(one for one in self._streams if one is not stream)
             self._on_change(stream, up=False)

@@ -219,8 +219,12 @@ class Stream:
             # A handler's fault ends its stream; the dialer goes on with a new one.
             _log.exception("a message from %s could not be handled", self._name)
         finally:
-            self.close("the reader ended")
-            self._line.close()
+            self.release()
+
+    def release(self) -> None:
+        """Close it and give the socket back: by the thread that reads it, or would have."""
+        self.close("the reader ended")
+        self._line.close()
 
     def close(self, reason: str) -> None:
         """End the stream; the first reason stays."""
@@ -403,14 +407,20 @@ class Dialer:
         while not self._closing:
             self._wake.clear()
             started_ms = SYSTEM.now_ms()
-            stayed = (
-                self._connect_and_read() and SYSTEM.now_ms() - started_ms > self._timeout_s * 1000
-            )
+            stayed = self._try() and SYSTEM.now_ms() - started_ms > self._timeout_s * 1000
             if stayed:
                 delay_s = FIRST_DELAY_S
             if not self._closing:
                 self._wake.wait(delay_s)
             delay_s = min(delay_s * 2, self._timeout_s)
+
+    def _try(self) -> bool:
+        try:
+            return self._connect_and_read()
+        except Exception:  # noqa: BLE001 (logged)
+            # A callback's fault must not end the dialling for ever.
+            _log.exception("the stream to %s was given up", self.peer)
+            return False
 
     def _connect_and_read(self) -> bool:
         """One connection from its beginning to its end; False when it never came up."""
@@ -423,10 +433,11 @@ class Dialer:
         self.stream = stream
         if self._closing:
             stream.close("closed here")
-        self._on_change(stream, up=True)
         try:
+            self._on_change(stream, up=True)
             stream.read(self._on_record)
         finally:
+            stream.release()
             self.stream = None
             self._on_change(stream, up=False)
         _log.debug("lost the stream to %s: %s", self.peer, stream.reason)

@@ -17,6 +17,7 @@ from emporium.runtime import frames, streams
 from emporium.runtime.errors import FatalError
 from emporium.runtime.faults import FaultRule, FaultTable
 from emporium.runtime.frames import Answered, Ask, FrameError, Peer
+from emporium.runtime.hub import Hub
 from emporium.runtime.internal_server import InternalServer
 from emporium.runtime.streams import Stream, credentials_of, probe
 from tests.unit.loopback import CATALOG, FRONTEND, SECRET, Gate, dialling, listening
@@ -269,6 +270,32 @@ def test_a_handler_that_fails_ends_its_stream_and_the_dialer_comes_back(
         eventually(lambda: "could not be handled" in caplog.text, "a line")
         eventually(lambda: hub.send("catalog", 0, NotGranted(0, 0)), "a new stream")
         eventually(lambda: NotGranted(0, 0) in listener.records, "the next record")
+
+
+def test_a_callback_that_fails_does_not_end_the_dialling(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever is told of a new stream and raises loses that stream, not the next one."""
+    faults = [KeyError("unexpected")]
+
+    def told(_role: str, _replica: int) -> None:
+        if faults:
+            raise faults.pop()
+
+    with listening() as listener:
+        hub = Hub(
+            FRONTEND,
+            {"catalog": {0: ("127.0.0.1", listener.server.port)}},
+            credentials_of([SECRET]),
+            FaultTable(str(FRONTEND)),
+            connect_timeout_ms=250.0,
+        )
+        hub.on_connect(told)
+        hub.start()
+        eventually(lambda: "was given up" in caplog.text, "a line")
+        eventually(lambda: hub.send("catalog", 0, RENEW), "a new stream")
+        eventually(lambda: listener.records == [RENEW], "the record")
+        hub.close()
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
