@@ -154,7 +154,7 @@ def _strike(cluster: LocalCluster, drill: Drill, role: str) -> Blow:
         time.sleep(BEFORE_S)
         victim = _primary(cluster, role)
         struck = time.monotonic()
-        cluster.kill(victim, drill.blow)
+        _hit(cluster, victim, drill.blow)
         wait_until(lambda: _reigns_elsewhere(cluster, role, victim), TAKEOVER_S, "another reign")
         time.sleep(AFTER_S)
         ended = time.monotonic()
@@ -164,6 +164,13 @@ def _strike(cluster: LocalCluster, drill: Drill, role: str) -> Blow:
     _bring_back(cluster, victim)
     failures = sum(when >= struck for when, _ in told["failures"])
     return Blow(victim, longest_gap(told["successes"], struck, ended), failures)
+
+
+def _hit(cluster: LocalCluster, victim: str, blow: signal.Signals) -> None:
+    if blow == signal.SIGSTOP:
+        cluster.pause(victim)  # the master and its worker
+    else:
+        cluster.kill(victim, blow)
 
 
 def _primary(cluster: LocalCluster, role: str) -> str:

@@ -12,6 +12,9 @@ answers with latencies and failures; `"requests": 1000` instead of seconds sends
 the end) comes on standard input, each purchase under one request id until its outcome is known, at
 the next frontend when one fails; it answers with the times of all successful buys, on the clock of
 `time.monotonic`, which all processes of a machine share.
+
+`{"mode": "cycle", "address": ..., "rounds": 200}` goes through the life of a copy, alone: a lookup
+that fills it, one that finds it, a buy that makes it old, and the lookup after that.
 """
 
 from __future__ import annotations
@@ -53,8 +56,8 @@ class Connection:
         """To `address` (host:port); connects with the first request."""
         self._http = http.client.HTTPConnection(address, timeout=timeout_s)
 
-    def send(self, request: Request) -> tuple[int, str]:
-        """Status and `Server-Timing` of one answer, read to its end; status 0 for none."""
+    def send(self, request: Request, header: str = "Server-Timing") -> tuple[int, str]:
+        """Status and one header of an answer, read to its end; status 0 for none."""
         method, path, body, headers = request
         try:
             self._http.request(method, path, body, headers)
@@ -63,7 +66,7 @@ class Connection:
         except (OSError, http.client.HTTPException):
             self._http.close()
             return 0, ""
-        return answer.status, answer.getheader("Server-Timing") or ""
+        return answer.status, answer.getheader(header) or ""
 
     def close(self) -> None:
         """Give it back."""
@@ -187,11 +190,45 @@ class Watch:
             connection.close()
 
 
+class Cycle:
+    """One client that looks a book up, buys it, and looks it up again."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        """`order` as the module says."""
+        self._order = order
+        self._latencies: dict[str, list[float]] = {"hit": [], "buy": [], "after": []}
+
+    def run(self) -> dict[str, Any]:
+        """Latencies in ms of the lookup before, the buy and the lookup after; how many of the
+        lookups before were answered from a copy, and how many of those after."""
+        connection = Connection(self._order["address"], TIMEOUT_S)
+        lookup = get("/lookup?item_number=1")
+        hits = {"hit": 0, "after": 0}
+        for _ in range(int(self._order["rounds"])):
+            connection.send(lookup)
+            for name, request in (("hit", lookup), ("buy", buy("1")), ("after", lookup)):
+                began = time.perf_counter()
+                status, cache = connection.send(request, "Cache-Status")
+                took = time.perf_counter() - began
+                if status in GOOD:
+                    self._latencies[name].append(round(took * 1000, 4))
+                if name in hits:
+                    hits[name] += "; hit" in cache
+        connection.close()
+        return {"latencies_ms": self._latencies, "copies": hits}
+
+
+MODES: dict[str, type[Measure | Watch | Cycle]] = {
+    "measure": Measure,
+    "watch": Watch,
+    "cycle": Cycle,
+}
+
+
 def main() -> None:
     """Do what standard input says."""
     order = json.loads(sys.stdin.readline())
-    work = Watch(order) if order["mode"] == "watch" else Measure(order)
-    json.dump(work.run(), sys.stdout)
+    json.dump(MODES[order["mode"]](order).run(), sys.stdout)
 
 
 if __name__ == "__main__":
