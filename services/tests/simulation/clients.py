@@ -82,6 +82,10 @@ class Client:
             self.world.count("storms")
             Attempt(self, purchase, _nothing).begin()
 
+    def buy_once(self) -> None:
+        """A purchase beside whatever this customer does (for scripts)."""
+        Attempt(self, self.any_purchase(), _nothing).begin()
+
     def _repeat(self, purchase: Purchase) -> None:
         self.world.count("asked_again")
         Attempt(self, purchase, self._think).begin()

@@ -28,6 +28,7 @@ class Network:
         self.late_ms = 200.0
         self.cuts: dict[Direction, int] = {}  # how many faults cut this direction
         self._last: dict[Direction, float] = {}
+        self._held: dict[Direction, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
 
     def cut(self, source: str, target: str) -> None:
         """Swallow everything in this direction until `mend`."""
@@ -39,6 +40,15 @@ class Network:
         if left > 0:
             self.cuts[source, target] = left
 
+    def hold(self, source: str, target: str) -> None:
+        """Keep everything of this direction until `release`."""
+        self._held[source, target] = []
+
+    def release(self, source: str, target: str) -> None:
+        """Bring what was held."""
+        for deliver, arguments in self._held.pop((source, target), []):
+            self._bring(source, target, deliver, arguments)
+
     def open(self, source: str, target: str) -> bool:
         """Whether anything gets through in this direction."""
         return (source, target) not in self.cuts
@@ -49,6 +59,9 @@ class Network:
         """Bring a message to `deliver(*arguments)`, or not."""
         if self.cuts and (source, target) in self.cuts:
             self.world.counts["cut_messages"] += 1
+            return
+        if self._held and (source, target) in self._held:
+            self._held[source, target].append((deliver, arguments))
             return
         world = self.world
         if self.loss and world.random.random() < self.loss:

@@ -43,6 +43,7 @@ class Store:
         self.probes = 0
         self.keepers: dict[str, Keeper] = {}  # by holder
         self.cut_for_ever: set[str] = set()
+        self.script_done = True
         self._incarnations = itertools.count(1)
         self.replicas = {
             role: [Replica(self, role, number) for number in range(self.members(role))]
@@ -161,6 +162,8 @@ def _run(store: Store, script: Callable[[Store], None] | None) -> None:
             world.after(when, store.clients[0].restock, item, 3)
     world.run_until(plan.fault_ms)
     _heal(store)
+    if not store.script_done:
+        raise SimulationFailure("the script has not come to its end")
     verdict.wait_until_well(store)
     if store.plan.permanent:
         _cut_for_ever(store)
