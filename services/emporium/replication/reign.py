@@ -69,7 +69,7 @@ class Reign:
         core = self.core
         core.become(State.REIGNING)
         core.elections.won()
-        self.noop_index = core.append(epoch, m.NOOP).index
+        self.noop_index = self._first_entry(epoch)
         core.following.verified_epoch = 0
         self._progress.clear()
         self._rounds.clear()
@@ -79,6 +79,11 @@ class Reign:
         core.hear_reign(core.replica, epoch, leaving=False)
         core.reading.reign_changed()
         core.note("reign_began", f"epoch {epoch}")
+
+    def _first_entry(self, epoch: int) -> int:
+        """Every reign begins with a no-op of its epoch: only with it can older entries be
+        committed (PROTOCOL 1.2). Gives its index."""
+        return self.core.append(epoch, m.NOOP).index
 
     def end(self) -> None:
         """Step down: nobody knows yet what becomes of the proposals that aren't committed."""
