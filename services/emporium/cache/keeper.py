@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from emporium.cache.holder import Holder, Outgoing
-from emporium.cache.reign import Reign
 from emporium.replication.messages import Heartbeat, Invalidate
 from emporium.runtime import logs
 from emporium.runtime.clock import SYSTEM, Clock
+from emporium.runtime.reigns import Reign
+from emporium.runtime.ticker import Ticker
 
 CATALOG = "catalog"
 SHORTEST_WAIT_MS, LONGEST_WAIT_MS = 5.0, 100.0
@@ -56,24 +57,20 @@ class Keeper:
         self._on_invalidation = on_invalidation
         self._clock = clock
         self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._closed = False
-        self._looked_at = clock.now_ms()
-        self._thread = threading.Thread(target=self._run, name="holder", daemon=True)
+        self.ticker = Ticker("holder", self._tick, clock)
         streams.on_heartbeat(self._heard)
         streams.on_message(self._told)
         streams.on_disconnect(self._lost)
 
     def start(self) -> None:
         """Begin to ask for a lease."""
-        self._thread.start()
+        self.ticker.start()
 
     def close(self) -> None:
         """Give the lease back; nothing is answered from copies any more."""
         with self._lock:
-            self._closed = True
             self._send(self._holder.close())
-        self._wake.set()
+        self.ticker.stop()
 
     # --- for request threads ---
 
@@ -115,10 +112,6 @@ class Keeper:
             counts: dict[str, object] = {n: getattr(counters, n) for n in counters.__slots__}
             return {**self._holder.status(self._clock.now_ms()), **counts}
 
-    def look_age_ms(self) -> float:
-        """How long ago the lease was last looked at."""
-        return self._clock.now_ms() - self._looked_at
-
     # --- for the readers' threads ---
 
     def _heard(self, beat: Heartbeat) -> None:
@@ -128,7 +121,7 @@ class Keeper:
             self._reign.heard(beat, now)
             changed = self._reign.primary(now) != before
         if changed:
-            self._wake.set()
+            self.ticker.wake()
 
     def _told(self, role: str, replica: int, message: object) -> None:
         if role != CATALOG:
@@ -142,18 +135,16 @@ class Keeper:
         if role == CATALOG:
             with self._lock:
                 self._holder.disconnected(replica)
-            self._wake.set()
+            self.ticker.wake()
 
     # --- the thread ---
 
-    def _run(self) -> None:
-        while not self._closed:
-            with self._lock:
-                now = self._looked_at = self._clock.now_ms()
-                self._send(self._holder.tick(now, self._reign.primary(now)))
-                wait_ms = self._holder.wake_at() - now
-            self._wake.wait(min(max(wait_ms, SHORTEST_WAIT_MS), LONGEST_WAIT_MS) / 1000)
-            self._wake.clear()
+    def _tick(self) -> float:
+        with self._lock:
+            now = self._clock.now_ms()
+            self._send(self._holder.tick(now, self._reign.primary(now)))
+            wait_ms = self._holder.wake_at() - now
+        return min(max(wait_ms, SHORTEST_WAIT_MS), LONGEST_WAIT_MS)
 
     def _send(self, outgoing: Outgoing) -> None:
         for replica, message in outgoing:

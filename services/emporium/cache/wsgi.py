@@ -90,7 +90,7 @@ def _serve_health(settings: CacheSettings, keeper: Keeper, metrics: Metrics) -> 
     health = HealthServer(
         settings.host,
         settings.health_port,
-        Health(status, unready, keeper.look_age_ms),
+        Health(status, unready, keeper.ticker.age_ms),
         metrics,
     )
     health.start()

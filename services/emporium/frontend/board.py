@@ -16,6 +16,7 @@ from emporium.frontend.view import Change, ClusterView, ReignSeen
 from emporium.replication.messages import Heartbeat
 from emporium.runtime import errors, logs
 from emporium.runtime.clock import SYSTEM, Clock
+from emporium.runtime.ticker import Ticker
 
 LOOK_MS = 50.0
 """How late silence may be noticed."""
@@ -66,24 +67,20 @@ class Board:
         self._clock = clock
         self._changed = threading.Condition()
         self._flights: dict[PendingCall, _Flight] = {}
-        self._closed = threading.Event()
-        self._looked_at = clock.now_ms()
-        self._thread = threading.Thread(target=self._run, name="cluster-view", daemon=True)
+        self._closed = False
+        self.ticker = Ticker("cluster-view", self._tick, clock)
         caller.on_heartbeat(self._heard)
 
     def start(self) -> None:
         """Begin to notice silence."""
-        self._thread.start()
+        self.ticker.start()
 
     def close(self) -> None:
         """Wake whoever waits; nothing more is noticed."""
-        self._closed.set()
+        self._closed = True
+        self.ticker.stop()
         with self._changed:
             self._changed.notify_all()
-
-    def look_age_ms(self) -> float:
-        """How long ago silence was last looked for."""
-        return self._clock.now_ms() - self._looked_at
 
     def now_ms(self) -> float:
         """The clock of all deadlines here."""
@@ -145,7 +142,7 @@ class Board:
         """Wait until the view's last change is newer than `after`; the last change's number."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._view.last_change > after or self._closed.is_set(),
+                lambda: self._view.last_change > after or self._closed,
                 max(0.0, timeout_ms) / 1000,
             )
             return self._view.last_change
@@ -153,7 +150,7 @@ class Board:
     @property
     def closed(self) -> bool:
         """Whether the process is ending."""
-        return self._closed.is_set()
+        return self._closed
 
     @property
     def last_change(self) -> int:
@@ -185,11 +182,10 @@ class Board:
         with self._changed:
             self._obey(self._view.heard(beat, self._clock.now_ms()))
 
-    def _run(self) -> None:
-        while not self._closed.wait(LOOK_MS / 1000):
-            self._looked_at = self._clock.now_ms()
-            with self._changed:
-                self._obey(self._view.tick(self._looked_at))
+    def _tick(self) -> float:
+        with self._changed:
+            self._obey(self._view.tick(self._clock.now_ms()))
+        return LOOK_MS
 
     def _obey(self, changes: list[Change]) -> None:
         """Within the lock: give up what is in vain, wake whoever waits."""

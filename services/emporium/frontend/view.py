@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from emporium.cache.reign import newest_reign
 from emporium.replication.messages import Heartbeat
+from emporium.runtime.reigns import newest_reign
 
 REMEMBERED_CHANGES = 256
 NOBODY = -1

@@ -128,7 +128,7 @@ def _start(
     health = HealthServer(
         settings.host,
         settings.health_port,
-        Health(status, lambda: _unready(board), board.look_age_ms),
+        Health(status, lambda: _unready(board), board.ticker.age_ms),
         metrics,
     )
     PROCESS.on_stop(hub.close)

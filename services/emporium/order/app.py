@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Flask, Response
 
-from emporium.order import buying
+from emporium.editions import routes_buying as buying
 from emporium.order.digest import AskOrderDigest
 from emporium.order.requests import (
     OrderRecorded,

@@ -264,6 +264,14 @@ def _pairs(query: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+def path_after(prefix: str, decoded: str) -> str:
+    """The rest of the path after `prefix`, read as a query is: + is a space, %2B a plus sign.
+    `decoded` is what the server made of it, for servers that don't keep the original."""
+    raw = str(request.environ.get("RAW_URI", "")).partition("?")[0]
+    _, found, rest = raw.partition(prefix)
+    return urllib.parse.unquote_plus(rest) if found else decoded.replace("+", " ")
+
+
 def json_body(*known: str) -> dict[str, Any]:
     """The body's JSON object; other fields than `known` and repeated ones are refused. Raises
     BadRequest, and the errors for 413 and 415."""

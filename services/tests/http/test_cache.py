@@ -27,6 +27,7 @@ from emporium.runtime.clock import ManualClock
 from tests.http.conftest import OPERATOR, TOKEN
 from tests.http.fakes import FakeHub, FakeStore, give_lease
 from tests.http.test_frontend_v1 import is_problem
+from tests.waiting import eventually
 
 SESSION = "1-0-1"
 BOOK = {"item_number": "1", "cost": "10", "stock": 3, "title": "A", "type": "t"}
@@ -122,17 +123,13 @@ def test_the_keeper_asks_the_reign_that_it_hears(cache: Cache) -> None:
     """From its own thread, at once after the reign has changed."""
     cache.keeper.start()
     cache.hub.beat("catalog", 1, epoch=2, reigning=True)
-    for _ in range(200):
-        if cache.hub.sent:
-            break
-        cache.keeper._thread.join(0.01)
+    eventually(lambda: cache.hub.sent, "the holder asks the new reign")
     role, replica, message = cache.hub.sent[0]
     assert (role, replica) == ("catalog", 1)
     assert isinstance(message, Renew)
     assert message.session == ""
     cache.keeper.close()
-    cache.keeper._thread.join(2)
-    assert not cache.keeper._thread.is_alive()
+    assert cache.keeper.ticker.join(2)
 
 
 # --- routes ---

@@ -15,7 +15,8 @@ from emporium.catalog.requests import (
     TakeRefused,
 )
 from emporium.frontend import fields
-from emporium.frontend.parts import Parts, read_answer, write_headers
+from emporium.frontend.parts import Parts
+from emporium.frontend.routes_answers import read_answer, write_headers
 from emporium.runtime import errors, web
 
 FORM = "v1"

@@ -8,15 +8,14 @@ isn't known is a 503 with "Unknown" and the request id to ask with.
 
 from __future__ import annotations
 
-import urllib.parse
-
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from emporium.catalog.requests import ItemFound, ItemList
 from emporium.editions import book_form
+from emporium.editions import routes_buying as buying
 from emporium.frontend import fields
-from emporium.frontend.parts import Parts, read_answer, write_headers
-from emporium.order import buying
+from emporium.frontend.parts import Parts
+from emporium.frontend.routes_answers import read_answer, write_headers
 from emporium.order.requests import OrderRecorded, PurchaseConflict
 from emporium.runtime import errors, web
 
@@ -40,8 +39,9 @@ def blueprint(parts: Parts) -> Blueprint:
 
     @routes.get("/search/<topic>")
     def search_by_path(topic: str) -> Response:
+        # The designs write `distributed+systems` in the path too; there %2B is a plus sign.
         web.parameters()
-        return search(_plus_as_space(topic))
+        return search(web.path_after("/search/", topic))
 
     def search(topic: str) -> Response:
         started = parts.clock.now_ms()
@@ -66,6 +66,11 @@ def blueprint(parts: Parts) -> Blueprint:
             raise errors.NotFound(f"there is no book {wanted}")
         return read_answer(parts, read, encoded, FORM, started)
 
+    _add_buy(routes, parts)
+    return routes
+
+
+def _add_buy(routes: Blueprint, parts: Parts) -> None:
     @routes.get("/buy")
     def buy_by_parameter() -> Response:
         number, rest = _wanted("item_number", "item_number", "request_id")
@@ -90,8 +95,6 @@ def blueprint(parts: Parts) -> Blueprint:
         bought = isinstance(outcome, OrderRecorded)
         return web.answer({"result": buying.SUCCESS if bought else buying.FAILED}, 200, headers)
 
-    return routes
-
 
 def _wanted(name: str, *known: str) -> tuple[str, dict[str, str]]:
     """The parameter that a route can't do without, and all of them. Raises BadRequest."""
@@ -99,13 +102,3 @@ def _wanted(name: str, *known: str) -> tuple[str, dict[str, str]]:
     if name not in query:
         raise errors.BadRequest(name, f"{name} is missing")
     return query[name], query
-
-
-def _plus_as_space(topic: str) -> str:
-    """In a path a plus sign is itself, but the designs write `distributed+systems` there too; a
-    topic with a real plus sign is written %2B."""
-    raw = str(request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "")
-    path = raw.partition("?")[0]
-    if "/search/" not in path:
-        return topic.replace("+", " ")
-    return urllib.parse.unquote_plus(path.partition("/search/")[2])

@@ -9,10 +9,11 @@ from flask import Blueprint, Response, request
 
 from emporium.catalog.requests import BUY, Sale
 from emporium.frontend import fields
-from emporium.frontend.items import KEY_HEADER
-from emporium.frontend.parts import NO_STORE, Parts, write_headers
+from emporium.frontend.parts import Parts
 from emporium.frontend.purchasing import Outcome
 from emporium.frontend.reading import LINEARIZABLE
+from emporium.frontend.routes_answers import NO_STORE, write_headers
+from emporium.frontend.routes_items import KEY_HEADER
 from emporium.order.requests import (
     FindPurchase,
     OrderFound,

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, request
 
 from emporium.frontend.board import Board
-from emporium.frontend.parts import NO_STORE, Parts
+from emporium.frontend.parts import Parts
+from emporium.frontend.routes_answers import NO_STORE
 from emporium.frontend.view import Change
 from emporium.runtime import errors, web
 
