@@ -45,7 +45,6 @@ def draw(found: Evaluation, folder: Path) -> list[Path]:
     with matplotlib.rc_context(STYLE):
         for name, plot in plots.items():
             figure = plot(pyplot, found)
-            figure.tight_layout()
             figure.savefig(folder / name, format="svg", metadata={"Date": None, "Creator": None})
             pyplot.close(figure)
             _strip(folder / name)
@@ -59,14 +58,16 @@ def _strip(path: Path) -> None:
 
 
 def _response(pyplot: Any, found: Evaluation) -> Any:
-    figure, axes = pyplot.subplots(1, len(OPERATIONS), figsize=(9, 3))
+    figure, axes = pyplot.subplots(1, len(OPERATIONS), figsize=(9, 3), layout="constrained")
     for axis, operation in zip(axes, OPERATIONS, strict=True):
         for mode in MODES:
             values = [
                 found.cell(operation, mode, count).client_ms / found.unit_ms
                 for count in found.clients
             ]
-            axis.plot(found.clients, values, marker="o", color=COLOURS[mode], label=mode)
+            axis.plot(
+                found.clients, values, marker="o", color=COLOURS[mode], label=f"cache mode {mode}"
+            )
         if operation == LOOK_UP:
             bare = [found.bare_ms[count] / found.unit_ms for count in found.clients]
             axis.plot(found.clients, bare, color="#808080", linestyle="--", label="bare endpoint")
@@ -75,7 +76,7 @@ def _response(pyplot: Any, found: Evaluation) -> Any:
         axis.set_xticks(list(found.clients))
         axis.set_ylim(bottom=0)
     axes[0].set_ylabel(UNIT)
-    axes[1].legend(title="cache mode", frameon=False)
+    _above(figure, axes[1])
     return figure
 
 
@@ -84,11 +85,11 @@ def _tiers(pyplot: Any, found: Evaluation) -> Any:
     bars = [(LOOK_UP, mode) for mode in MODES] + [(BUY, OFF), (BUY, SERVER)]
     parts = [shares(found.cell(operation, mode, count)) for operation, mode in bars]
     names = [f"{operation}, {mode}" for operation, mode in bars]
-    figure, axis = pyplot.subplots(figsize=(9, 2.8))
+    figure, axis = pyplot.subplots(figsize=(9, 2.8), layout="constrained")
     _stack(axis, names, parts, found.unit_ms)
     axis.invert_yaxis()
     axis.set_xlabel(f"{UNIT}; {count} client{'' if count == 1 else 's'}")
-    axis.legend(frameon=False, ncols=len(TIER_COLOURS), loc="lower right")
+    _above(figure, axis)
     return figure
 
 
@@ -103,14 +104,20 @@ def _stack(
 
 
 def _life(pyplot: Any, found: Evaluation) -> Any:
-    figure, axis = pyplot.subplots(figsize=(9, 2.8))
+    figure, axis = pyplot.subplots(figsize=(9, 2.8), layout="constrained")
     width = 0.25
     for number, mode in enumerate(MODES):
         life = found.life(mode)
         values = [each / found.unit_ms for each in (life.before_ms, life.buy_ms, life.after_ms)]
         places = [index + (number - 1) * width for index in range(len(values))]
-        axis.bar(places, values, width, color=COLOURS[mode], label=mode)
+        axis.bar(places, values, width, color=COLOURS[mode], label=f"cache mode {mode}")
     axis.set_xticks(range(3), ["lookup before", "buy", "lookup after"])
     axis.set_ylabel(UNIT)
-    axis.legend(title="cache mode", frameon=False)
+    _above(figure, axis)
     return figure
+
+
+def _above(figure: Any, axis: Any) -> None:
+    """The axis' legend in one line above everything, where it hides nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)

@@ -233,8 +233,8 @@ def _copies(found: Evaluation, images: str) -> list[str]:
         *markdown_table(head, rows),
         "",
         _prose(f"""With the cache process, a buy takes
-            {_signed((server.buy_ms - plain.buy_ms) / unit)} compared with no cache: that is the
-            invalidation, which a buyer waits for. The lookup after it takes
+            {_signed((server.buy_ms - plain.buy_ms) / unit)} compared with no cache: the
+            invalidation, which a buyer waits for, and noise. The lookup after it takes
             {_signed((server.after_ms - server.before_ms) / unit)} compared with a hit, and
             {_signed((server.after_ms - plain.after_ms) / unit)} compared with a store without a
             cache: the question to the cache and the fill."""),
