@@ -16,7 +16,7 @@ HIGHEST_PRICE: Final = 100_000_000  # cents
 LAST_NUMBER: Final = 9_007_199_254_740_991  # JSON readers keep whole numbers exactly up to it
 ITEM_PATTERN: Final = f"^{ITEM_FORM.pattern}$"
 REQUEST_ID_PATTERN: Final = "^[A-Za-z0-9._:-]{16,128}$"
-_ITEM_RULE: Final = "needs 1 to 64 characters out of A-Z a-z 0-9 . _ -, the first no sign"
+_ITEM_RULE: Final = "needs 1 to 64 characters out of A-Z a-z 0-9 . _ -, a letter or digit first"
 
 
 def item(value: object, field: str = "item") -> str:

@@ -109,7 +109,7 @@ def _changed(answer: object, change: ChangeItem) -> ItemView:
         case ItemMissing():
             raise errors.NotFound(f"there is no item {change.item}")
         case TakeRefused():
-            raise errors.OutOfStock("fewer pieces are there than shall be taken away")
+            raise errors.OutOfStock("there are fewer pieces than are to be taken away")
         case TakeConflict():
             raise errors.Conflict
         case _:

@@ -42,7 +42,10 @@ def register(commands: Commands) -> None:
 def _store(folder: DataFolder) -> dict[str, Any]:
     old = old_store(folder)
     if old is None:
-        raise LocalError(f"there is no store in {folder.root}", "or give --data DIR")
+        raise LocalError(
+            f"there is no store in {folder.root}",
+            f"{folder.command('up')} makes one; or give --data DIR",
+        )
     return old
 
 

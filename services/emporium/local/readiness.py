@@ -49,7 +49,8 @@ def status_of(place: Place) -> dict[str, Any] | None:
 
 def missing(launcher: Launcher) -> str:
     """What the store still lacks, in a few words; empty when it answers."""
-    for place in launcher.plan.places:
+    # Replicas first: without them no frontend is ready, and they are the reason to be told.
+    for place in sorted(launcher.plan.places, key=lambda place: place.role not in GROUPS):
         if get(place.host, place.health_port, "/readyz")[0] != HTTPStatus.OK:
             return f"{place.name} isn't ready"
     for role in GROUPS:
