@@ -25,18 +25,21 @@ FILE_LINES = 500
 ARROWS = {
     "replication": set[str](),
     "runtime": {"replication"},
-    "catalog": {"replication", "runtime"},
-    "order": {"replication", "runtime"},
-    "cache": {"replication", "runtime"},
+    "catalog": {"replication", "runtime", "editions"},
+    "order": {"replication", "runtime", "editions"},
+    "cache": {"replication", "runtime", "editions"},
     "frontend": {"replication", "runtime", "editions"},
     "editions": {"replication", "runtime"},
     "client": {"runtime", "editions"},
     "local": {"replication", "runtime", "editions", "client"},
 }
 MAY_IMPORT_MODULES = {
-    "frontend": {"emporium.cache.holder"},  # cache mode `frontend`: each frontend holds copies
+    # Cache mode `frontend`: each frontend holds copies.
+    "frontend": {"emporium.cache.holder", "emporium.cache.keeper"},
     # Order rebuilds itself from the catalog's ledger: the same chain, the same limits.
     "order": {"emporium.catalog.ledger", "emporium.catalog.limits"},
+    # Verify and backup replay journals without a process.
+    "local": {"emporium.catalog.state_machine", "emporium.order.state_machine"},
 }
 INTERFACES = {f"emporium.{role}.requests" for role in ROLES}
 # These rooms may look into every interface, `local` for verify and backup.
