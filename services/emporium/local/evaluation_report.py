@@ -156,7 +156,9 @@ def _tiers(found: Evaluation, images: str) -> list[str]:
         "",
         _prose("""The second question of 001: the same answers by tier, from the `Server-Timing`
             header. Each tier contains those behind it. The catalog is seen by whoever asks it: by
-            the frontend in a search or lookup, by the order primary in a buy."""),
+            the frontend in a search or lookup, by the order primary in a buy. The bookstore's
+            `/buy` goes to the order replicas in turn, and a backup forwards it: that hop is part of
+            order, and such an answer says nothing of the catalog."""),
         "",
         f"![Time by tier]({images}/{TIERS_PLOT})",
         "",
