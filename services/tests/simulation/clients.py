@@ -44,11 +44,12 @@ class Client:
         if self.stopped:
             return
         dice = self.world.random.random()
-        if dice < 0.45:
+        reads = self.store.plan.reads
+        if dice < reads:
             self.read()
-        elif dice < 0.52 and self._last is not None:
+        elif dice < reads + 0.07 and self._last is not None:
             self._repeat(self._last)
-        elif dice < 0.53 and self._last is not None and self._last.request_id in self.settled:
+        elif dice < reads + 0.08 and self._last is not None and self._last.request_id in self.settled:
             self._conflict(self._last)
         else:
             self.purchase(self.any_purchase())
@@ -82,9 +83,11 @@ class Client:
             self.world.count("storms")
             Attempt(self, purchase, _nothing).begin()
 
-    def buy_once(self) -> None:
+    def buy_once(self, item: str = "1") -> None:
         """A purchase beside whatever this customer does (for scripts)."""
-        Attempt(self, self.any_purchase(), _nothing).begin()
+        self._count += 1
+        request_id = f"{self.name}-{self._count}"
+        Attempt(self, Purchase(item, 1, BUY, request_id, forwarded=False), _nothing).begin()
 
     def _repeat(self, purchase: Purchase) -> None:
         self.world.count("asked_again")
@@ -108,6 +111,13 @@ class Client:
     def read(self) -> None:
         """One item, sometimes a list."""
         item = "" if self.world.chance(0.2) else self._item()
+        self._read(self._frontend(), item, self._think)
+
+    def look(self, frontend: Frontend, item: str) -> None:
+        """A read beside whatever this customer does (for scripts)."""
+        self._read(frontend, item, _nothing)
+
+    def _read(self, frontend: Frontend, item: str, then: Any) -> None:
         topic = self.world.random.choice(TOPICS)
         invoked = self._now()
 
@@ -119,11 +129,11 @@ class Client:
                 views = answer.items
             for view in views:
                 self._record_read(view, invoked, cached=cached)
-            self._think()
+            then()
 
         if self.world.tracing:
             self.world.log(self.name, "call", f"read {item or 'list ' + topic}")
-        self._frontend().read(item, topic, PATIENCE * self.store.plan.timeout_ms, done)
+        frontend.read(item, topic, PATIENCE * self.store.plan.timeout_ms, done)
 
     def _record_read(self, view: Any, invoked: int, *, cached: bool) -> None:
         if self.world.tracing:

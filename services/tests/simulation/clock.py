@@ -19,10 +19,14 @@ class DriftingClock:
         """Monotonic ms."""
         return self.start_ms + true_ms * self.rate
 
+    def change_rate(self, rate: float, true_ms: float) -> None:
+        """Run faster or slower from now on."""
+        self.start_ms, self.rate = self.local(true_ms) - true_ms * rate, rate
+
     def true(self, local_ms: float) -> float:
         """When the monotonic clock shows `local_ms`."""
         return (local_ms - self.start_ms) / self.rate
 
     def wall(self, true_ms: float) -> int:
         """Wall clock, ms since 1970."""
-        return WALL_START_MS + self.wall_ahead_ms + int(true_ms * self.rate)
+        return WALL_START_MS + self.wall_ahead_ms + int(self.local(true_ms))

@@ -26,6 +26,7 @@ class Network:
         self.duplicate = 0.0
         self.late = 0.0  # how many messages take `late_ms` more
         self.late_ms = 200.0
+        self.swallow: Callable[[str, tuple[Any, ...]], bool] | None = None  # of a script
         self.cuts: dict[Direction, int] = {}  # how many faults cut this direction
         self._last: dict[Direction, float] = {}
         self._held: dict[Direction, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
@@ -59,6 +60,8 @@ class Network:
         """Bring a message to `deliver(*arguments)`, or not."""
         if self.cuts and (source, target) in self.cuts:
             self.world.counts["cut_messages"] += 1
+            return
+        if self.swallow is not None and self.swallow(source, arguments):
             return
         if self._held and (source, target) in self._held:
             self._held[source, target].append((deliver, arguments))

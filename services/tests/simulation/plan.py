@@ -74,12 +74,12 @@ class Plan:
     drift: float = 0.005  # each clock runs this much faster or slower, at most
     wire: bool = False  # messages go through their wire form
     think_ms: float = 60.0
+    reads: float = 0.45  # share of reads among what clients do
     restocks: int = 0
     fault_ms: float = 3_000.0  # length of the phase with faults
     fault_every_ms: float = 250.0
     faults: dict[str, int] = field(default_factory=lambda: dict(FAULTS))
     permanent: bool = False  # a one-way cut inside a group stays for ever
-    script: str = ""  # a directed schedule in place of random faults
     heal_ms: float = 6_000.0  # within so long after the faults the store must work again
 
     def changed(self, **changes: object) -> Plan:

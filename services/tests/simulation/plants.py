@@ -46,6 +46,18 @@ QUIET: dict[str, object] = {
 PROFILES: dict[str, dict[str, object]] = {
     "random": {},
     "one by one": {"catalogs": 3, "orders": 1, "batch_entries": 1, **QUIET, "think_ms": 5.0},
+    "two holders": {
+        **QUIET,
+        "catalogs": 3,
+        "orders": 3,
+        "cache_mode": "frontend",
+        "frontends": 2,
+        "clients": 6,
+        "think_ms": 5.0,
+        "reads": 0.8,
+        "lease_ms": 200.0,
+    },
+    "three": {"catalogs": 3, "orders": 1, **QUIET},
     "five": {"catalogs": 5, "orders": 1, **QUIET},
     "crashes": {
         "faults": {"crash": 4, "crash_primary": 8, "restart_all": 6, "isolate_primary": 6},
@@ -76,24 +88,6 @@ PROFILES: dict[str, dict[str, object]] = {
         },
         "fault_every_ms": 120.0,
     },
-    "held back": {
-        "cache_mode": "frontend",
-        "frontends": 2,
-        "clients": 4,
-        "think_ms": 4.0,
-        "lease_ms": 200.0,
-        "faults": {"cut_holder": 8, "leave_primary": 1, "slow_disk": 1},
-        "fault_every_ms": 120.0,
-    },
-    "stragglers": {
-        "ordered": False,
-        "late": 0.3,
-        "think_ms": 10.0,
-        "clients": 4,
-        "faults": {"crash_primary": 10, "leave_primary": 4, "isolate_primary": 3},
-        "fault_every_ms": 200.0,
-    },
-    "losses": {"loss": 0.1, "clients": 4, "think_ms": 5.0, "faults": {"reset": 4, "crash": 2}},
     "snapshots": {
         "snapshot_entries": 6,
         "keep_entries": 2,
@@ -267,7 +261,7 @@ PLANTS = (
     Plant("length-only adoption", "1.4", Elections, "_best_log", _length_only, 1, "crashes"),
     Plant("no no-op", "1.2", Reign, "_first_entry", _no_noop, 1),
     Plant("older-epoch entries counted", "1.1", Reign, "_countable", _always(True), 1, "one by one", "figure eight"),
-    Plant("epoch check dropped", "promise 2", Following, "_current", _always(True), 1, "stragglers"),
+    Plant("epoch check dropped", "promise 2", Following, "_current", _always(True), 1, "three", "straggler"),
     Plant("acknowledge after 1", "1.1", Reign, "_majority_index", _after_one, 1),
     Plant("sync skipped", "1.3", MemoryJournal, "write", _no_sync, 1, "crashes"),
     Plant("an amnesiac votes at once", "1.6", Voters, "counts", _any_incarnation, 1, "disks"),
@@ -282,18 +276,18 @@ PLANTS = (
         "replaced while standing",
     ),
     Plant("no index check on catch-up", "1.4", Following, "_fits", _always(True), 1),
-    Plant("ledger from the maximum", "3.2", LedgerTail, "_fetch_after", _from_the_maximum, 1, "losses"),
+    Plant("ledger from the maximum", "3.2", LedgerTail, "_fetch_after", _from_the_maximum, 1, "three", "answer lost"),
     Plant("refusal not recorded", "3.1", CatalogState, "_record_refusal", _always(None), 1),
     Plant("request ids forgotten at fail-over", "3.3", Ledger, "load", _forget_ids, 1, "snapshots"),
     Plant("new id per retry", "3.1", OrderDesk, "_request_id_for_retry", _new_id, 1),
     Plant(
         "decide when proposing", "1.10", CatalogState, "refusal", _decided_when_proposed, 1, "rush"
     ),
-    Plant("read or fill before release", "4.3", CatalogDesk, "_read_index", _always(0), 1, "held back"),
-    Plant("repeat before release", "4.3", CatalogDesk, "_repeat_index", _always(0), 1, "held back"),
-    Plant("ledger before release", "4.3", CatalogDesk, "_visible_length", _all_sales, 1, "held back"),
+    Plant("read or fill before release", "4.3", CatalogDesk, "_read_index", _always(0), 1, "two holders", "unheard"),
+    Plant("repeat before release", "4.3", CatalogDesk, "_repeat_index", _always(0), 1, "two holders", "asked again, unheard"),
+    Plant("ledger before release", "4.3", CatalogDesk, "_visible_length", _all_sales, 1, "two holders", "unheard"),
     Plant(
-        "a zombie grants leases", "4.2", ReleaseGate, "_grant_confirmed", _unconfirmed, 1, "copies"
+        "a zombie grants leases", "4.2", ReleaseGate, "_grant_confirmed", _unconfirmed, 1, "two holders", "slow zombie"
     ),
     Plant(
         "a session granted before the no-op",
@@ -302,12 +296,13 @@ PLANTS = (
         "_may_grant",
         _before_open,
         1,
-        "copies",
+        "two holders",
+        "no-op on its way",
     ),
-    Plant("a reply above the released index", "4.3", Node, "_may_leave", _always(True), 1, "held back"),
-    Plant("hand-over without the lease table", "2.4", ReleaseGate, "table", _always(()), 1, "copies"),
+    Plant("a reply above the released index", "4.3", Node, "_may_leave", _always(True), 1, "two holders", "unheard"),
+    Plant("hand-over without the lease table", "2.4", ReleaseGate, "table", _always(()), 1, "two holders", "unheard hand-over"),
     Plant("accept an old fill", "4.4", Holder, "_accepts_fill", _session_only, 1, "copies"),
-    Plant("a read joins a round already sent", "1.9", Reign, "want_round", _round_under_way, 1),
-    Plant("commit beyond the verified index", "1.9", Following, "_limit", _whole_log, 1, "crashes"),
+    Plant("a read joins a round already sent", "1.9", Reign, "want_round", _round_under_way, 1, "two holders", "slow zombie"),
+    Plant("commit beyond the verified index", "1.9", Following, "_limit", _whole_log, 1, "one by one", "longer log"),
 )
 """Every bug of PROTOCOL 6."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from emporium.client.history import Operation
 from emporium.replication import effects as fx
+from emporium.replication import messages as m
 from emporium.replication import reign as reign_module
 from tests.simulation import verdict
 from tests.simulation.clients import Attempt, Client
@@ -97,6 +98,8 @@ class Store:
     def to_holder(self, replica: Replica, holder: str, message: object) -> None:
         """From the catalog's reign to a holder, if it still lives."""
         keeper = self.keepers.get(holder)
+        if isinstance(message, m.Granted):
+            self.watch.granted(message)
         if self.world.tracing:
             self.world.log(replica.name, ">", f"{holder} {message}")
         if keeper is not None:
@@ -184,6 +187,7 @@ def _heal(store: Store) -> None:
         listener.start()
     for client in store.clients:
         client.stopped = True
+    store.network.swallow = None
 
 
 def _cut_for_ever(store: Store) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from emporium.order.requests import Purchase
+from emporium.replication import effects as fx
 from emporium.replication import messages as m
 from emporium.replication.states import State
 from tests.simulation.replica import Replica
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from tests.simulation.run import Store
 
 LOOK_EVERY_MS = 0.1
+LOOK_AT_ITEM_MS = 4.0
 LONGEST_WAIT_MS = 1_500.0
 Script = Iterator[Callable[[], bool]]
 
@@ -73,20 +76,20 @@ def figure_eight(store: Store) -> Script:
     for client in store.clients:
         client.buy_once()
     yield lambda: bool(_core(first).durable > start)  # an entry of epoch 1 that is only here
-    first.crash()
     _mend(store, first, second, third)
+    first.crash()
     yield lambda: _core(third).promised.candidate == 1
     _cut(store, second, third)
     yield lambda: _core(second).reigning and _core(second).durable > start  # its own, only there
-    second.crash()
     _mend(store, second, third)
+    second.crash()
     first.start()
     yield lambda: _core(first).reigning and bool(_core(third).log.last_index > start)
     _cut(store, first, third)  # the older entry has come through, the reign's own hasn't
     since = store.world.now
     yield lambda: store.world.now > since + 20.0
-    first.crash()
     _mend(store, first, third)
+    first.crash()
     second.start()
     yield _opened(second)
 
@@ -98,7 +101,7 @@ def replaced_while_standing(store: Store) -> Script:
     c0, c1, c2, c3, c4 = store.replicas["catalog"]
     network = store.network
     yield _opened(c0)
-    c0.clock.rate = 0.7
+    c0.clock.change_rate(0.7, store.world.now)
     yield lambda: store.world.now > 300.0
     _cut(store, c0, c2, c4)
     cut_at = store.world.now
@@ -132,7 +135,211 @@ def replaced_while_standing(store: Store) -> Script:
     _mend(store, c3, c0, c1)
 
 
+def straggler(store: Store) -> Script:
+    """What a reign sent and nobody got arrives when the next reign has committed."""
+    c0, c1, c2 = store.replicas["catalog"]
+    yield _opened(c0)
+    yield lambda: len({_core(r).log.last_index for r in (c0, c1, c2)}) == 1
+    _cut(store, c0, c1)
+    store.network.hold(c0.name, c2.name)
+    start = _core(c0).log.last_index
+    for client in store.clients:
+        client.buy_once()
+    yield lambda: bool(_core(c0).durable > start)
+    _mend(store, c0, c1)
+    c0.crash()
+    yield _opened(c1)
+    yield lambda: bool(_core(c2).commit > start)
+    store.network.release(c0.name, c2.name)
+    since = store.world.now
+    yield lambda: store.world.now > since + 50.0
+
+
+def longer_log(store: Store) -> Script:
+    """A replica comes back with an entry that nobody else has, behind many that all have."""
+    c0, c1, c2 = store.replicas["catalog"]
+    yield _opened(c0)
+    yield lambda: len({_core(r).log.last_index for r in (c0, c1, c2)}) == 1
+    _cut(store, c0, c1, c2)
+    start = _core(c0).log.last_index
+    for client in store.clients:
+        client.buy_once()
+    yield lambda: bool(_core(c0).durable > start)
+    _mend(store, c0, c1, c2)
+    c0.crash()
+    yield _opened(c1)
+    for client in store.clients:
+        client.buy_once()
+    yield lambda: bool(_core(c1).commit > start + 2)
+    c0.start()
+    yield _opened(c0)
+
+
+# --- holders ---
+
+
+def _copies_of_item_1(store: Store) -> Callable[[], bool]:
+    keepers = [frontend.keeper for frontend in store.frontends if frontend.keeper is not None]
+    return lambda: all("item:1" in keeper.holder._copies for keeper in keepers)
+
+
+def _look_often(store: Store, for_ms: float) -> None:
+    """Item 1 through every frontend, again and again."""
+    for moment in range(int(for_ms / LOOK_AT_ITEM_MS)):
+        for number, frontend in enumerate(store.frontends):
+            client = store.clients[number]
+            store.world.after(moment * LOOK_AT_ITEM_MS, client.look, frontend, "1")
+
+
+def _silence_last_frontend(store: Store) -> None:
+    """The last frontend's holder and the catalog don't hear each other any more."""
+    last = store.frontends[-1].name
+    for replica in store.replicas["catalog"]:
+        store.network.cut(replica.name, last)
+        store.network.cut(last, replica.name)
+
+
+def _speak_again(store: Store) -> None:
+    last = store.frontends[-1].name
+    for replica in store.replicas["catalog"]:
+        store.network.mend(replica.name, last)
+        store.network.mend(last, replica.name)
+
+
+def unheard(store: Store) -> Script:
+    """A holder with a copy doesn't hear of a purchase: nobody may before its lease is over."""
+    yield _opened(store.replicas["catalog"][0])
+    for _ in range(3):
+        yield _copies_of_item_1(store)
+        _silence_last_frontend(store)
+        for client in store.clients[:2]:
+            client.buy_once("1")
+        _look_often(store, 250.0)
+        since = store.world.now
+        yield lambda since=since: store.world.now > since + 300.0  # type: ignore[misc]
+        _speak_again(store)
+
+
+def asked_again_unheard(store: Store) -> Script:
+    """The same, and the reign of the orders dies while it waits for the answer to its take."""
+    catalog, orders = store.replicas["catalog"][0], store.replicas["order"]
+    yield _opened(catalog)
+    yield _opened(orders[0])
+    yield _copies_of_item_1(store)
+    _silence_last_frontend(store)
+    before = _core(catalog).machine.ledger.length
+    for client in store.clients[:2]:
+        client.buy_once("1")
+    yield lambda: bool(_core(catalog).machine.ledger.length > before + 1)
+    orders[0].crash()
+    _look_often(store, 250.0)
+    since = store.world.now
+    yield lambda: store.world.now > since + 300.0
+    _speak_again(store)
+    orders[0].start()
+
+
+def unheard_hand_over(store: Store) -> Script:
+    """The same, and the reign is handed over at once: the next one must know of the lease."""
+    c0, c1, _ = store.replicas["catalog"]
+    yield _opened(c0)
+    yield _copies_of_item_1(store)
+    _silence_last_frontend(store)
+    c0.deliver(fx.Leave())
+    yield _opened(c1)
+    for client in store.clients[:2]:
+        client.buy_once("1")
+    _look_often(store, 500.0)
+    since = store.world.now
+    yield lambda: store.world.now > since + 300.0
+    _speak_again(store)
+    c0.crash()
+    c0.start()
+
+
+def slow_zombie(store: Store) -> Script:
+    """A reign that is cut off from its group, and whose clock is so slow that it doesn't notice,
+    is still heard by holders and readers."""
+    c0, c1, c2 = store.replicas["catalog"]
+    last = store.frontends[-1].name
+    yield _opened(c0)
+    yield _copies_of_item_1(store)
+    c0.clock.change_rate(0.4, store.world.now)
+    _cut(store, c0, c1, c2)
+    _cut(store, c1, c0)
+    _cut(store, c2, c0)
+    for replica in (c1, c2):
+        store.network.cut(replica.name, last)
+        store.network.cut(last, replica.name)
+    yield _opened(c1)
+    for client in store.clients[:2]:
+        client.buy_once("1")
+    _look_often(store, 500.0)
+    since = store.world.now
+    yield lambda: store.world.now > since + 600.0
+    c0.clock.change_rate(1.0, store.world.now)
+    _mend(store, c0, c1, c2)
+    _mend(store, c1, c0)
+    _mend(store, c2, c0)
+    for replica in (c1, c2):
+        store.network.mend(replica.name, last)
+        store.network.mend(last, replica.name)
+
+
+def noop_on_its_way(store: Store) -> Script:
+    """A new reign hears its majority and can't commit its no-op: it doesn't know yet what its
+    predecessor has told people."""
+    c0, c1, _ = store.replicas["catalog"]
+    yield _opened(c0)
+    yield _copies_of_item_1(store)
+    ledger = _core(c0).machine.ledger
+    before, told = ledger.length, _core(c0).gate.released
+    for client in store.clients[:2]:
+        client.buy_once("1")
+    yield lambda: ledger.length > before and _core(c0).gate.released > told
+    c0.crash()
+
+    def is_entry(source: str, arguments: tuple[Any, ...]) -> bool:
+        event = arguments[0] if arguments else None
+        message = event.envelope.message if isinstance(event, fx.Received) else None
+        return source == c1.name and isinstance(message, m.Append) and bool(message.entries)
+
+    store.network.swallow = is_entry
+    yield lambda: bool(_core(c1).reigning)
+    since = store.world.now
+    yield lambda: store.world.now > since + 250.0
+    store.network.swallow = None
+    c0.start()
+
+
+def answer_lost(store: Store) -> Script:
+    """The answer to a take is lost, and nobody asks again; the next sale's answer arrives."""
+    catalog, order = store.replicas["catalog"][0], store.replicas["order"][0]
+    yield _opened(catalog)
+    yield lambda: bool(_core(order).machine.watermark > 0)
+    _cut(store, catalog, order)
+    before = _core(catalog).machine.ledger.length
+    for frontend in store.frontends:
+        purchase = Purchase("1", 1, "buy", f"lost-{frontend.name}", forwarded=False)
+        store.asked.add(purchase.request_id)
+        frontend.purchase(purchase, 20.0, lambda _answer, _cached: None)
+    yield lambda: bool(_core(catalog).machine.ledger.length > before)
+    since = store.world.now
+    yield lambda: store.world.now > since + 5.0
+    _mend(store, catalog, order)
+    for client in store.clients:
+        client.buy_once()
+
+
 SCRIPTS: dict[str, Callable[[Store], None]] = {
     "figure eight": follow(figure_eight),
+    "straggler": follow(straggler),
+    "longer log": follow(longer_log),
+    "unheard": follow(unheard),
+    "asked again, unheard": follow(asked_again_unheard),
+    "unheard hand-over": follow(unheard_hand_over),
+    "slow zombie": follow(slow_zombie),
+    "no-op on its way": follow(noop_on_its_way),
+    "answer lost": follow(answer_lost),
     "replaced while standing": follow(replaced_while_standing),
 }

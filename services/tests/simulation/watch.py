@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from emporium.catalog.requests import TakeFenced
 from emporium.replication import effects as fx
+from emporium.replication import messages as m
 from emporium.replication.failures import Overloaded
 from tests.simulation.world import SimulationFailure, World
 
@@ -38,6 +39,8 @@ class Watch:
         self._promises: dict[tuple[str, int, int], set[tuple[int, str]]] = {}
         self._reigns: dict[tuple[str, int], tuple[str, int]] = {}
         self._sales: dict[int, str] = {}
+        self._released: dict[int, int] = {}  # by epoch of the catalog: what its reign has told
+        self._sessions: set[str] = set()
 
     def promised(self, replica: Replica, promised: fx.Promised) -> None:
         """A promise has reached a disk."""
@@ -66,6 +69,16 @@ class Watch:
         if count < core.voters.majority:
             raise SimulationFailure(f"{who} reigns in epoch {core.epoch} on {count} promises")
 
+    def granted(self, grant: m.Granted) -> None:
+        """A holder gets a lease. A new session's floor is not below what anybody was told before
+        by earlier reigns (PROTOCOL 4.4)."""
+        if grant.session in self._sessions or grant.lease_ms <= 0:
+            return
+        self._sessions.add(grant.session)
+        told = max((i for e, i in self._released.items() if e < grant.epoch), default=0)
+        if grant.floor < told:
+            raise SimulationFailure(f"{grant} begins below {told}, which was told before")
+
     def replied(self, replica: Replica, payload: object) -> None:
         """A replica answers."""
         if isinstance(payload, TakeFenced):
@@ -77,6 +90,8 @@ class Watch:
         """Compare what is newly committed and applied."""
         assert replica.node is not None
         core = replica.node.core
+        if core.reigning and replica.role == "catalog":
+            self._released[core.epoch] = core.gate.released
         if core.commit > replica.checked:
             self._compare_chains(replica, core)
             replica.checked = core.commit
