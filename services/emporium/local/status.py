@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from emporium.local.launcher import Launcher
@@ -91,6 +91,8 @@ def _report(
     common = Report(place.role, place.replica, place.address, pid, state, note=place.note)
     if place.role not in GROUPS or not status:
         return common
+    if status.get("up") is False:
+        return replace(common, note=", ".join(filter(None, [place.note, "shut down, not serving"])))
     applied = _number(status, "applied")
     return Report(
         **asdict(common)
