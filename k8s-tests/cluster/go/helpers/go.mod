@@ -1,0 +1,3 @@
+module emporium/cluster/helpers
+
+go 1.24.0
