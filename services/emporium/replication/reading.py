@@ -110,6 +110,7 @@ class Reading:
             core.answer(self._asked.popleft().token, fx.UNAVAILABLE)
         unanswered = any(asked.index < 0 for asked in self._asked)
         if core.reign_id < 0 or core.reign_id == core.replica:
+            self._ask_again = core.now + core.settings.heartbeat_interval_ms
             return
         if self._number > self._asked_upto or (unanswered and core.now >= self._ask_again):
             self._asked_upto = self._number
