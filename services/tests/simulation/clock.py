@@ -14,6 +14,11 @@ class DriftingClock:
     start_ms: float
     rate: float
     wall_ahead_ms: int = 0
+    origin_ms: float = 0.0  # what the monotonic clock showed at virtual time 0
+
+    def __post_init__(self) -> None:
+        """The wall clock is right at the start."""
+        self.origin_ms = self.start_ms
 
     def local(self, true_ms: float) -> float:
         """Monotonic ms."""
@@ -29,4 +34,4 @@ class DriftingClock:
 
     def wall(self, true_ms: float) -> int:
         """Wall clock, ms since 1970."""
-        return WALL_START_MS + self.wall_ahead_ms + int(self.local(true_ms))
+        return WALL_START_MS + self.wall_ahead_ms + int(self.local(true_ms) - self.origin_ms)

@@ -65,12 +65,24 @@ def _mend(store: Store, source: Replica, *targets: Replica) -> None:
         store.network.mend(source.name, target.name)
 
 
+def _swallow(store: Store, source: Replica, matches: Callable[[object], bool]) -> None:
+    """From now on, what `source` sends and `matches` says is lost; to its group alone."""
+
+    def swallow(sender: str, arguments: tuple[Any, ...]) -> bool:
+        event = arguments[0] if arguments else None
+        received = isinstance(event, fx.Received) and sender == source.name
+        return received and matches(event.envelope.message)  # type: ignore[union-attr]
+
+    store.network.swallow = swallow
+
+
 def figure_eight(store: Store) -> Script:
     """Raft's figure 8: an entry of an older epoch reaches a majority and is lost again, which is
     right as long as nobody has counted it as committed."""
     first, second, third = store.replicas["catalog"]
     yield _opened(first)
     yield lambda: len({_core(r).log.last_index for r in (first, second, third)}) == 1
+    _swallow(store, third, lambda message: isinstance(message, m.PreVote))  # it never stands
     _cut(store, first, second, third)
     start = _core(first).log.last_index
     for client in store.clients:
@@ -299,12 +311,7 @@ def noop_on_its_way(store: Store) -> Script:
     yield lambda: ledger.length > before and _core(c0).gate.released > told
     c0.crash()
 
-    def is_entry(source: str, arguments: tuple[Any, ...]) -> bool:
-        event = arguments[0] if arguments else None
-        message = event.envelope.message if isinstance(event, fx.Received) else None
-        return source == c1.name and isinstance(message, m.Append) and bool(message.entries)
-
-    store.network.swallow = is_entry
+    _swallow(store, c1, lambda message: isinstance(message, m.Append) and bool(message.entries))
     yield lambda: bool(_core(c1).reigning)
     since = store.world.now
     yield lambda: store.world.now > since + 250.0
