@@ -1,8 +1,8 @@
 """A catalog replica's HTTP adapter: the bookstore's own routes on it.
 
 `query_by_topic` and `query_by_item` are public and linearizable at whichever replica is asked;
-`update` is the operator's and asks the reign (421 with a hint elsewhere); `shutdown` and `recover`
-are fault hooks.
+`update` is the operator's, and a backup passes it on to the primary; `shutdown` and `recover` are
+fault hooks.
 """
 
 from __future__ import annotations

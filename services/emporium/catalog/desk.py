@@ -24,6 +24,7 @@ from emporium.catalog.requests import (
     Change,
     ChangeItem,
     FindOutcome,
+    ForwardChange,
     ItemFound,
     ItemList,
     ItemMissing,
@@ -88,7 +89,8 @@ class CatalogDesk:
         self._pollers: list[_Poller] = []
         self._handlers: dict[type, Callable[[Port, Request], None]] = {
             TakeStock: self._take,
-            ChangeItem: self._change,
+            ChangeItem: self._change_or_forward,
+            ForwardChange: self._forwarded_change,
             AdmitOrders: self._admit,
             PollLedger: self._poll,
             QueryItem: self._query,
@@ -115,7 +117,8 @@ class CatalogDesk:
         self._asking.answered(port, answer)
 
     def called(self, port: Port, reply: CallReply) -> None:
-        """The catalog calls nobody."""
+        """The primary's answer to a change that was forwarded."""
+        self._asking.called(port, reply)
 
     def seen(self, port: Port, seen: Seen) -> None:
         """The catalog needs no view of other groups."""
@@ -152,8 +155,24 @@ class CatalogDesk:
                 port.operation(f"query_by_item,{take.item}")
             self._propose(port, request, Take(take, self._stamp(port)), take.request_id)
 
-    def _change(self, port: Port, request: Request) -> None:
+    def _change_or_forward(self, port: Port, request: Request) -> None:
+        """A change at a backup is passed on to the primary, once (seed: notify the primary)."""
         change: ChangeItem = request.payload  # type: ignore[assignment]
+        if port.reigning or port.primary in (-1, port.replica):
+            self._change(port, request, change)
+        else:
+            target = ("catalog", port.primary)
+            relay = partial(self._relay_change, request.token, change.request_id)
+            self._asking.call(port, target, ForwardChange(change), relay, request.deadline)
+
+    def _forwarded_change(self, port: Port, request: Request) -> None:
+        forwarded: ForwardChange = request.payload  # type: ignore[assignment]
+        self._change(port, request, forwarded.change)
+
+    def _relay_change(self, token: object, request_id: str, port: Port, payload: object) -> None:
+        port.reply(token, OutcomeUnknown(request_id) if payload is None else payload)
+
+    def _change(self, port: Port, request: Request, change: ChangeItem) -> None:
         problem = limits.change_problem(change)
         if problem is not None:
             port.reply(request.token, problem)

@@ -187,6 +187,13 @@ class ChangeItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardChange:
+    """`ChangeItem` on its way from a backup to the primary: not passed on a second time."""
+
+    change: ChangeItem
+
+
+@dataclass(frozen=True, slots=True)
 class ItemChanged:
     """The item after the change."""
 

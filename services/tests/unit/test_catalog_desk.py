@@ -15,6 +15,7 @@ from emporium.catalog.requests import (
     AskDigest,
     ChangeItem,
     FindOutcome,
+    ForwardChange,
     ItemChanged,
     ItemFound,
     ItemList,
@@ -34,7 +35,13 @@ from emporium.catalog.requests import (
 )
 from emporium.catalog.state_machine import CatalogState
 from emporium.replication import wire
-from emporium.replication.effects import NOT_REIGNING, OVERLOADED, UNAVAILABLE, Request
+from emporium.replication.effects import (
+    NOT_REIGNING,
+    OVERLOADED,
+    UNAVAILABLE,
+    CallReply,
+    Request,
+)
 from emporium.replication.failures import (
     Malformed,
     NotReigning,
@@ -111,13 +118,26 @@ def test_who_does_not_reign_says_who_does() -> None:
     replica = catalog(reigning=False, primary=2, epoch=7)
     asked = (
         take_stock("r1"),
-        ChangeItem("1", 5, None, "c"),
+        ForwardChange(ChangeItem("1", 5, None, "c")),
         AdmitOrders(ORDERS, 1, 0, ""),
         PollLedger(0, "", 50),
     )
     for payload in asked:
         replica.ask(payload)
         assert answer(replica).payload == NotReigning(2, 7)
+    assert not replica.port.proposed
+
+
+@pytest.mark.parametrize("payload", [TakeRefused("out_of_stock"), NotReigning(1, 8), None])
+def test_a_backup_passes_a_change_on_once_and_relays_the_answer(payload: object) -> None:
+    """The primary gets it marked as forwarded; a lost call leaves the outcome unknown."""
+    replica = catalog(reigning=False, primary=2, epoch=7)
+    change = ChangeItem("1", 5, None, "c")
+    replica.ask(change)
+    (call,) = replica.port.calls
+    assert (call.role, call.replica, call.payload) == ("catalog", 2, ForwardChange(change))
+    replica.desk.called(replica.port, CallReply(call.token, payload))
+    assert answer(replica).payload == (OutcomeUnknown("c") if payload is None else payload)
     assert not replica.port.proposed
 
 
