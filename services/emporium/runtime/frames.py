@@ -25,7 +25,7 @@ import hmac
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from emporium.replication import wire
@@ -240,15 +240,27 @@ def session_key(secret: bytes, challenge: Challenge, dialer: Peer, nonce: str) -
 
 
 FROM_DIALER, FROM_ACCEPTOR = b"d", b"a"
+_BLOCK = hashlib.sha256().block_size
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 
-@dataclass(slots=True)
 class Seal:
-    """The codes of one direction of one connection. Not for use by two threads at once."""
+    """The codes of one direction of one connection. Not for use by two threads at once.
 
-    key: bytes
-    direction: bytes  # FROM_DIALER or FROM_ACCEPTOR
-    number: int = field(default=0)
+    HMAC-SHA256 (RFC 2104) from two states that have taken in the key already: half the time of
+    `hmac.digest`, and unlike that it keeps Python's lock, so that sending a frame doesn't put the
+    driver behind every other thread."""
+
+    __slots__ = ("_direction", "_inner", "_outer", "key", "number")
+
+    def __init__(self, key: bytes, direction: bytes, number: int = 0) -> None:
+        """`direction` is FROM_DIALER or FROM_ACCEPTOR, `number` that of the next frame."""
+        self.key = key
+        self.number = number
+        self._direction = direction
+        padded = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(padded.translate(_INNER))
+        self._outer = hashlib.sha256(padded.translate(_OUTER))
 
     def close(self, body: bytes) -> bytes:
         """The next frame with this body."""
@@ -261,9 +273,12 @@ class Seal:
             raise FrameError(f"frame {number} is altered, replayed or out of order")
 
     def _code(self, body: bytes) -> bytes:
-        head = _NUMBER.pack(self.direction, self.number)
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(_NUMBER.pack(self._direction, self.number))
+        inner.update(body)
         self.number += 1
-        return hmac.digest(self.key, head + body, "sha256")
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 class FrameReader:

@@ -224,7 +224,9 @@ class Stepper:
     def _gather(self, events: list[Any]) -> None:
         """Wait for an event or for the time, then take all that waits, up to a bound."""
         try:
-            self._take(self._queue.get(timeout=self._patience_s(events)), events)
+            # How long nothing is due matters only when nothing waits.
+            patience_s = self._patience_s(events) if self._queue.empty() else 0.0
+            self._take(self._queue.get(timeout=patience_s), events)
             for _ in range(self._step_events - 1):
                 self._take(self._queue.get_nowait(), events)
         except queue.Empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import struct
 
@@ -51,6 +52,14 @@ def test_frames_survive_any_cut_of_the_byte_stream(numbers: list[int], step: int
         while (body := incoming.next_body()) is not None:
             seen.append(frames.unpack(body))
     assert seen == [ask(number) for number in numbers]
+
+
+@given(st.binary(min_size=1, max_size=130), st.integers(0, 2**64 - 1), st.binary(max_size=300))
+def test_the_code_is_an_hmac(key: bytes, number: int, body: bytes) -> None:
+    """HMAC-SHA256 over direction, number and body, for keys of any length."""
+    data = Seal(key, FROM_ACCEPTOR, number).close(body)
+    told = struct.pack(">cQ", FROM_ACCEPTOR, number) + body
+    assert data[4:36] == hmac.digest(key, told, "sha256")
 
 
 @given(st.integers(min_value=4), st.integers(1, 255))
