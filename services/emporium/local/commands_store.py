@@ -96,7 +96,7 @@ def _start(launcher: Launcher, screen: Screen) -> None:
     status.show_short(screen, status.reports(launcher))
     screen.line()
     for place in launcher.plan.of("frontend")[:1]:
-        screen.line(f"  shop            {place.url}/v1/items")
+        screen.line(f"  shop            {place.url}/")
     screen.line(f"  operator token  {launcher.folder.token_file}")
     screen.line(f"  logs            {launcher.folder.root / 'logs'}")
     screen.line(f"  operation logs  {launcher.folder.output}")
