@@ -119,9 +119,10 @@ class Cgroups:
             time.sleep(POLL_S)
 
     def remove(self, group: str) -> None:
-        """Remove an empty group and all below, from every tree. Raises ClusterError."""
+        """Remove an emptied group and all below, from every tree. Raises ClusterError."""
         end = time.monotonic() + KILL_S
         while self.exists(group):
+            self.signal(group, signal.SIGKILL)  # who was on its way in when the command was killed
             for tree in self.trees:
                 for folder in reversed(list(_walk(tree / group))):
                     with contextlib.suppress(OSError):  # busy while a process is on its way out

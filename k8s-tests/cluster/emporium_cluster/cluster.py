@@ -174,7 +174,7 @@ def _make(layout: Layout, cgroups: Cgroups, built: dict[str, Path], count: int) 
 
 def _apply(layout: Layout, count: int) -> None:
     """Apply the manifests: CoreDNS and the storage class."""
-    command = [layout.programs / "kubectl", "apply", "--filename=-"]
+    command = [str(layout.programs / "kubectl"), "apply", "--filename=-"]
     env = {"KUBECONFIG": str(layout.kubeconfig), "HOME": str(layout.state)}
     for file in sorted(MANIFESTS.glob("*.yaml")):
         text = file.read_text("utf-8").replace("DNS_REPLICAS", str(max(2, count)))

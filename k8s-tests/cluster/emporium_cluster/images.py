@@ -48,9 +48,9 @@ def load(nodes: Sequence[Node], archives: Iterable[Path]) -> None:
 def _load_one(pair: tuple[Node, Path]) -> str:
     """Put one archive into one node; what went wrong, if anything."""
     node, archive = pair
-    command = ["ctr", "--address", node.containerd, "--namespace", "k8s.io"]
+    command = ["ctr", "--address", str(node.containerd), "--namespace", "k8s.io"]
     try:
-        run([*command, "images", "import", archive], IMPORT_S)
+        run([*command, "images", "import", str(archive)], IMPORT_S)
     except ClusterError as trouble:
         return f"{archive.name} into {node.name}: {trouble.what}"
     return ""

@@ -31,6 +31,7 @@ CLUSTER_PROGRAMS = {
     "mount": "mount",
     "nsenter": "util-linux",
     "unshare": "util-linux",
+    "setsid": "util-linux",
     "bash": "bash",
 }
 IMAGE_PROGRAMS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "curl": "curl"}

@@ -67,7 +67,7 @@ def start(layout: Layout, cgroups: Cgroups, node: Node) -> None:
 
 def wait_for_runtime(layout: Layout, node: Node) -> None:
     """Wait until images can be put into a node."""
-    command = ["ctr", "--address", node.containerd, "version"]
+    command = ["ctr", "--address", str(node.containerd), "version"]
     wait_for(
         f"the container runtime of {node.name}",
         RUNTIME_S,

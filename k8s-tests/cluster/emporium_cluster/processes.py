@@ -14,6 +14,7 @@ from pathlib import Path
 from emporium_cluster.errors import ClusterError
 
 POLL_S = 0.1
+SPAWN_S = 30
 TOLD_LINES = 12  # of a program's output or log, when it fails
 TOLD_CHARACTERS = 300  # of a line
 # Proxies and the like are for the user's programs, not for the nodes'.
@@ -22,8 +23,8 @@ PLAIN_ENVIRONMENT = {
     "HOME": "/nonexistent",
     "LANG": "C.UTF-8",
 }
-# The shell joins the cgroup, then becomes the program: it never runs outside of the register.
-JOIN = 'echo $$ > "$0" && exec "$@"'
+# The shell joins the cgroup, and only then starts the program, which is nobody's child any more.
+JOIN = 'echo $$ > "$0" && exec setsid --fork "$@"'
 
 
 def run(
@@ -78,17 +79,24 @@ def spawn(
     log: Path,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Start a program that outlives this one, in the cgroup whose cgroup.procs is `register`."""
+    """Start a program that outlives this one, in the cgroup whose cgroup.procs is `register`.
+
+    Raises ClusterError when it can't be registered; then it doesn't run.
+    """
     with log.open("ab") as output:
-        subprocess.Popen(
+        done = subprocess.run(
             ["/bin/sh", "-c", JOIN, str(register), *(str(word) for word in command)],
+            check=False,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**PLAIN_ENVIRONMENT, **(env or {})},
             cwd="/",
-            start_new_session=True,
+            timeout=SPAWN_S,
         )
+    if done.returncode != 0:
+        told = tail(log.read_text("utf-8", "replace"))
+        raise ClusterError(f"not started: {_shown([str(word) for word in command])}{told}")
 
 
 def wait_for(what: str, deadline_s: float, condition: Callable[[], object], log: Path) -> None:
