@@ -134,6 +134,11 @@ class Board:
         """Who serves."""
         return self._view.serving(role)
 
+    def healthy(self, role: str) -> tuple[int, ...]:
+        """Who was heard lately, serving or not."""
+        with self._changed:
+            return self._view.healthy(role)
+
     def reign(self, role: str) -> ReignSeen | None:
         """Who reigns."""
         return self._view.reign(role)

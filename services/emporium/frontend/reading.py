@@ -136,7 +136,11 @@ class Reading:
         if level == PRIMARY:
             reign = self._board.reign(role)
             return NOBODY if reign is None else reign.replica
-        return self._board.choose(role, tried)
+        chosen = self._board.choose(role, tried)
+        if chosen == NOBODY and level == LOCAL:  # old is good enough: ask who lost its majority
+            left = (each for each in self._board.healthy(role) if each not in tried)
+            return next(left, NOBODY)
+        return chosen
 
     def _target_left(self, role: str, tried: frozenset[int]) -> bool:
         """Whether a serving replica wasn't tried yet."""

@@ -93,6 +93,14 @@ def test_a_read_of_the_primary_asks_the_reign_only(shop: Frontend) -> None:
     assert is_problem(shop.client.get("/v1/items/1?read=primary"), 503, "not-serving")
 
 
+def test_a_local_read_needs_no_majority(shop: Frontend) -> None:
+    """A replica that hears nobody answers it as it is; the other levels it can't."""
+    for replica in range(3):
+        shop.hub.beat("catalog", replica, reigning=False, hears_majority=False)
+    assert shop.client.get("/v1/items/1?read=local").status_code == 200
+    assert is_problem(shop.client.get("/v1/items/1"), 503, "not-serving")
+
+
 # --- purchases ---
 
 
