@@ -108,13 +108,14 @@ class Reading:
             return
         while self._asked and core.now - self._asked[0].since > 2 * core.timeout:
             core.answer(self._asked.popleft().token, fx.UNAVAILABLE)
-        unanswered = any(asked.index < 0 for asked in self._asked)
+        due = core.now >= self._ask_again
+        new = self._number > self._asked_upto
+        if due or new or self._ask_again == math.inf:
+            self._ask_again = core.now + core.settings.heartbeat_interval_ms
         if core.reign_id < 0 or core.reign_id == core.replica:
-            self._ask_again = core.now + core.settings.heartbeat_interval_ms
             return
-        if self._number > self._asked_upto or (unanswered and core.now >= self._ask_again):
+        if new or (due and any(asked.index < 0 for asked in self._asked)):
             self._asked_upto = self._number
-            self._ask_again = core.now + core.settings.heartbeat_interval_ms
             core.send(core.reign_id, m.AskReadIndex(core.epoch, self._number))
 
     def wake_at(self) -> float:
