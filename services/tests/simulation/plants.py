@@ -284,7 +284,7 @@ PLANTS = (
         "decide when proposing", "1.10", CatalogState, "refusal", _decided_when_proposed, 1, "rush"
     ),
     Plant("read or fill before release", "4.3", CatalogDesk, "_read_index", _always(0), 1, "two holders", "unheard"),
-    Plant("repeat before release", "4.3", CatalogDesk, "_repeat_index", _always(0), 1, "two holders", "asked again, unheard"),
+    Plant("repeat before release", "4.3", CatalogDesk, "_repeat_index", _always(0), 1, "two holders", "doubled, unheard"),
     Plant("ledger before release", "4.3", CatalogDesk, "_visible_length", _all_sales, 1, "two holders", "unheard"),
     Plant(
         "a zombie grants leases", "4.2", ReleaseGate, "_grant_confirmed", _unconfirmed, 1, "two holders", "slow zombie"
@@ -302,7 +302,7 @@ PLANTS = (
     Plant("a reply above the released index", "4.3", Node, "_may_leave", _always(True), 1, "two holders", "unheard"),
     Plant("hand-over without the lease table", "2.4", ReleaseGate, "table", _always(()), 1, "two holders", "unheard hand-over"),
     Plant("accept an old fill", "4.4", Holder, "_accepts_fill", _session_only, 1, "copies"),
-    Plant("a read joins a round already sent", "1.9", Reign, "want_round", _round_under_way, 1, "two holders", "slow zombie"),
+    Plant("a read joins a round already sent", "1.9", Reign, "want_round", _round_under_way, 1, "three", "old echo"),
     Plant("commit beyond the verified index", "1.9", Following, "_limit", _whole_log, 1, "one by one", "longer log"),
 )
 """Every bug of PROTOCOL 6."""

@@ -68,7 +68,7 @@ class Replica:
         self.paused = False
         self.checked = 0  # commit index up to which `watch` has compared the chain
         self._inbox: list[object] = []
-        self._asked: dict[Token, None] = {}  # requests taken in and not answered
+        self.asked: dict[Token, object] = {}  # requests taken in and not answered
         self._turn_due = False
         self._syncing: fx.Effects | None = None
         self._synced_in_pause = False
@@ -103,7 +103,7 @@ class Replica:
         self.node = Node(core, desk)
         self.paused, self.checked, self._syncing = False, core.commit, None
         self._armed = self._due = math.inf
-        self._inbox, self._asked, self._turn_due = [], {}, False
+        self._inbox, self.asked, self._turn_due = [], {}, False
         if self.world.tracing:
             detail = f"life {self.life} incarnation {self.incarnation} {core.log.extent}"
             self.world.log(self.name, "start", detail)
@@ -139,7 +139,7 @@ class Replica:
         self.journal.crash()
         self.node, self._syncing, self.paused = None, None, False
         self.world.log(self.name, "dead")
-        asked, self._asked = self._asked, {}
+        asked, self.asked = self.asked, {}
         for token in asked:
             self._return(token, None)
         self.store.connections_lost(self)
@@ -206,7 +206,7 @@ class Replica:
             self.world.count("full_queue")
             self._return(token, Overloaded(50))
         else:
-            self._asked[token] = None
+            self.asked[token] = payload
             self.deliver(fx.Request(token, payload, self.local + timeout_ms))
 
     def _take_turn_soon(self) -> None:
@@ -291,7 +291,7 @@ class Replica:
             self._call(call)
         for reply in effects.replies:
             token: Any = reply.token
-            if self._asked.pop(token, 0) is None:
+            if self.asked.pop(token, None) is not None:
                 self._return(token, reply.payload)
 
     def _wrap(self, message: object) -> m.Envelope:

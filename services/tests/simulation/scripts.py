@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from emporium.catalog.requests import TakeStock
+from emporium.frontend.view import ReignSeen
 from emporium.order.requests import Purchase
 from emporium.replication import effects as fx
 from emporium.replication import messages as m
@@ -232,23 +234,24 @@ def unheard(store: Store) -> Script:
         _speak_again(store)
 
 
-def asked_again_unheard(store: Store) -> Script:
-    """The same, and the reign of the orders dies while it waits for the answer to its take."""
-    catalog, orders = store.replicas["catalog"][0], store.replicas["order"]
+def doubled_unheard(store: Store) -> Script:
+    """The same, and the takes arrive twice: the second time their outcome is known."""
+    catalog = store.replicas["catalog"][0]
     yield _opened(catalog)
-    yield _opened(orders[0])
     yield _copies_of_item_1(store)
     _silence_last_frontend(store)
-    before = _core(catalog).machine.ledger.length
+    ledger = _core(catalog).machine.ledger
     for client in store.clients[:2]:
         client.buy_once("1")
-    yield lambda: bool(_core(catalog).machine.ledger.length > before + 1)
-    orders[0].crash()
+    before = ledger.length
+    yield lambda: bool(ledger.length > before + 1)
+    for token, payload in list(catalog.asked.items()):
+        if isinstance(payload, TakeStock):
+            catalog.request(token, payload, 500.0)
     _look_often(store, 250.0)
     since = store.world.now
     yield lambda: store.world.now > since + 300.0
     _speak_again(store)
-    orders[0].start()
 
 
 def unheard_hand_over(store: Store) -> Script:
@@ -305,18 +308,87 @@ def noop_on_its_way(store: Store) -> Script:
     yield _opened(c0)
     yield _copies_of_item_1(store)
     ledger = _core(c0).machine.ledger
-    before, told = ledger.length, _core(c0).gate.released
+    _swallow(store, c0, _is_commit_news)
     for client in store.clients[:2]:
         client.buy_once("1")
-    yield lambda: ledger.length > before and _core(c0).gate.released > told
+    before = ledger.length
+    yield lambda: ledger.length > before + 1 and _core(c0).gate.released == _core(c0).commit
+    last = store.frontends[-1]
+    last.view = _View(last.view, c1.replica)
     c0.crash()
-
     _swallow(store, c1, lambda message: isinstance(message, m.Append) and bool(message.entries))
     yield lambda: bool(_core(c1).reigning)
     since = store.world.now
     yield lambda: store.world.now > since + 250.0
     store.network.swallow = None
+    last.view = last.view.real
     c0.start()
+
+
+def _is_commit_news(message: object) -> bool:
+    return isinstance(message, m.ReadIndex) or (
+        isinstance(message, m.Append) and not message.entries
+    )
+
+
+class _View:
+    """A view that takes one catalog replica for the reign, whatever the heartbeats say."""
+
+    def __init__(self, real: Any, replica: int) -> None:
+        self.real, self._replica = real, replica
+
+    def reign(self, role: str) -> Any:
+        """The wrong one."""
+        return ReignSeen(self._replica, 0) if role == "catalog" else self.real.reign(role)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+def old_echo(store: Store) -> Script:
+    """The echo of a round that was sent before a read arrives after it, and after another reign
+    has sold something."""
+    c0, c1, c2 = store.replicas["catalog"]
+    network, order, frontend = store.network, store.replicas["order"][0], store.frontends[0]
+    yield _opened(c0)
+    yield lambda: bool(_core(order).machine.watermark > 0)
+    for asker in (*store.frontends, order, c1):
+        network.cut(asker.name, c0.name)
+    network.hold(c2.name, c0.name)
+    sent = _core(c0).reign.round
+    yield lambda: bool(_core(c0).reign.round > sent)
+    c0.clock.change_rate(0.05, store.world.now)
+    yield _opened(c1)
+    before = _core(c1).machine.ledger.length
+    for client in store.clients:
+        client.buy_once("1")
+    yield lambda: bool(_core(c1).machine.ledger.length > before)
+    since = store.world.now
+    yield lambda: store.world.now > since + 30.0
+    network.mend(frontend.name, c0.name)
+    frontend.view = _Choice(frontend.view, c0.replica)
+    store.clients[0].look(frontend, "1")
+    since = store.world.now
+    yield lambda: store.world.now > since + 5.0
+    network.release(c2.name, c0.name)
+    yield lambda: store.world.now > since + 10.0
+    frontend.view = frontend.view.real
+    c0.clock.change_rate(1.0, store.world.now)
+    network.cut(frontend.name, c0.name)
+    for asker in (*store.frontends, order, c1):
+        network.mend(asker.name, c0.name)
+
+
+class _Choice(_View):
+    """A view that reads from one replica only."""
+
+    def reign(self, role: str) -> Any:
+        """As it is."""
+        return self.real.reign(role)
+
+    def choose(self, _role: str, *, without: frozenset[int]) -> int:
+        """Always this one."""
+        return self._replica if self._replica not in without else -1
 
 
 def answer_lost(store: Store) -> Script:
@@ -343,7 +415,8 @@ SCRIPTS: dict[str, Callable[[Store], None]] = {
     "straggler": follow(straggler),
     "longer log": follow(longer_log),
     "unheard": follow(unheard),
-    "asked again, unheard": follow(asked_again_unheard),
+    "doubled, unheard": follow(doubled_unheard),
+    "old echo": follow(old_echo),
     "unheard hand-over": follow(unheard_hand_over),
     "slow zombie": follow(slow_zombie),
     "no-op on its way": follow(noop_on_its_way),
