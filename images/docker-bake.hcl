@@ -1,0 +1,38 @@
+# The images for both platforms, into a registry of yours:
+#   REGISTRY=registry.example/emporium VERSION=0.1.0 docker buildx bake -f images/docker-bake.hcl --push
+
+variable "REGISTRY" {
+  default = "localhost/emporium"
+}
+
+variable "VERSION" {
+  default = "0.1.0"
+}
+
+variable "REVISION" {
+  default = "unknown"
+}
+
+variable "SOURCE" {
+  default = "unknown"
+}
+
+group "default" {
+  targets = ["image"]
+}
+
+target "image" {
+  name = role
+  matrix = {
+    role = ["frontend", "cache", "catalog", "order", "client"]
+  }
+  context    = "."
+  dockerfile = "images/${role}/Dockerfile"
+  tags       = ["${REGISTRY}/${role}:${VERSION}"]
+  platforms  = ["linux/amd64", "linux/arm64"]
+  args = {
+    VERSION  = VERSION
+    REVISION = REVISION
+    SOURCE   = SOURCE
+  }
+}
