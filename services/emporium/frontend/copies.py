@@ -63,6 +63,7 @@ class Copies(Protocol):
     """Where copies are."""
 
     tier: str  # the name of its part in Server-Timing; empty for none
+    keeps: bool  # whether there can be copies at all
 
     def find(self, key: str, question: LookupCache | SearchCache, trace: str) -> Found:
         """A copy as good as a linearizable read."""
@@ -75,6 +76,7 @@ class NoCopies:
     """Cache mode `off`."""
 
     tier = ""
+    keeps = False
 
     def find(self, key: str, question: LookupCache | SearchCache, trace: str) -> Found:
         """Nothing."""
@@ -102,6 +104,7 @@ class OwnCopies:
     """Cache mode `frontend`: this process is a holder."""
 
     tier = ""
+    keeps = True
 
     def __init__(self, keeper: Kept) -> None:
         """Over the keeper of this process."""
@@ -125,6 +128,7 @@ class CacheServer:
     """Cache mode `server`: one of the cache processes, by the key."""
 
     tier = CACHE
+    keeps = True
 
     def __init__(self, board: Board, caches: int) -> None:
         """`caches` is their number."""

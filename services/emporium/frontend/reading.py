@@ -74,7 +74,7 @@ class Reading:
     ) -> Read:
         read = Read(None)
         session = ""
-        if level == LINEARIZABLE:
+        if level == LINEARIZABLE and self._copies.keeps:
             read.key = key
             session = self._from_copy(key, question, read, trace)
             if read.hit:

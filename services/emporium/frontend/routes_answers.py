@@ -13,6 +13,8 @@ from emporium.frontend.reading import Read
 from emporium.runtime import errors, web
 
 MISS: Final = "emporium; fwd=miss"
+PASSED: Final = "emporium; fwd=bypass"
+"""No copy was asked: there are none here, or the read level is another."""
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -29,7 +31,8 @@ def read_answer(parts: Parts, read: Read, encode: Encoder, form: str, started: f
         raise errors.NotServing("the catalog gave nothing")
     parts.hits.learn(request.environ, read.key, form, encode)
     timing = server_timing(started, parts.clock.now_ms(), read.timings)
-    headers = {"Server-Timing": timing, "Cache-Status": HIT if read.hit else MISS, **NO_STORE}
+    missed = MISS if read.key else PASSED
+    headers = {"Server-Timing": timing, "Cache-Status": HIT if read.hit else missed, **NO_STORE}
     return web.raw_answer(read.page.body(form, encode), 200, headers)
 
 

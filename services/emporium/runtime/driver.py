@@ -9,6 +9,7 @@ the disk, as after a kill.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from emporium.replication.state_machine import StateMachine
 from emporium.runtime import errors, logs
 from emporium.runtime.backup import restored_data
 from emporium.runtime.clock import SYSTEM, Clock
-from emporium.runtime.data_folder import DataFolder
+from emporium.runtime.data_folder import AMNESIAC, DataFolder
 from emporium.runtime.faults import FaultTable
 from emporium.runtime.frames import Peer
 from emporium.runtime.hub import DIALLED_BY, Hub, credentials_from, internal_addresses
@@ -309,7 +310,7 @@ def _assemble(
     place = Path(settings.data_dir)
     folder = DataFolder(place, settings.lock_wait_ms)
     opened = folder.open()
-    _log.info(opened.sentence)
+    _log.log(logging.WARNING if opened.outcome == AMNESIAC else logging.INFO, opened.sentence)
     data = restored_data(place, settings.role) or data  # a backup begins the new group
     core = Core(settings.core(data), machine, opened.durable, SYSTEM.now_ms())
     stepper = Stepper(

@@ -196,7 +196,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known = sorted(table.NAMES)
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in table.NAMES:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise SettingsError(f"{name} is not a setting of this version{hint}")
 
@@ -218,7 +218,8 @@ def _given(environ: Mapping[str, str], setting: table.Setting[T], otherwise: T) 
 def _refused(environ: Mapping[str, str], setting: table.Setting[T], allowed: str) -> SettingsError:
     """The error for a value: which setting, which value, what is allowed."""
     value = environ.get(setting.variable, "").strip()
-    said = f"{setting.variable} is {value!r}" if value else f"{setting.variable} is not set"
+    unset = f"not set, so {setting.default}" if setting.default else "not set"
+    said = f"{setting.variable} is {repr(value) if value else unset}"
     return SettingsError(f"{said}; allowed: {allowed}")
 
 

@@ -52,7 +52,7 @@ def test_an_item_has_its_fields_and_says_where_it_came_from(shop: Frontend) -> N
     }
     tiers = [part.partition(";")[0] for part in answer.headers["Server-Timing"].split(", ")]
     assert tiers == ["frontend", "catalog"]
-    assert answer.headers["Cache-Status"] == "emporium; fwd=miss"
+    assert answer.headers["Cache-Status"] == "emporium; fwd=bypass"
 
 
 def test_lists_are_exact_by_topic(shop: Frontend) -> None:
