@@ -9,15 +9,10 @@ logs=$CLUSTER_STATE/log
 
 mount --make-rprivate /
 mount -t proc proc /proc
-# These settings are the whole machine's, and kubelet would change some of them.
-for settings in /proc/sys/kernel /proc/sys/vm; do
-    mount --bind "$settings" "$settings"
-    mount -o remount,bind,ro "$settings"
-done
 
 # /run and /var/lib are the node's own; only the cluster's folder stays in sight.
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/netns /run/containerd /run/lock /run/state
+mkdir -p /run/netns /run/containerd /run/lock /run/state /run/settings
 mount --bind "$CLUSTER_STATE" /run/state
 mount -t tmpfs -o mode=755 tmpfs /var/lib
 mkdir -p "$CLUSTER_STATE" /var/lib/cni /var/lib/kubelet "$NODE_VOLUMES"
@@ -25,6 +20,14 @@ mount --move /run/state "$CLUSTER_STATE"
 mount --bind "$NODE_FOLDER/kubelet" /var/lib/kubelet
 mount --bind "$NODE_FOLDER/volumes" "$NODE_VOLUMES"
 mount --bind "$NODE_FOLDER/log" /var/log
+# kubelet insists on these settings of the kernel, which are the whole machine's: it may have them
+# in files of its own.
+for setting in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
+    kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
+    own=/run/settings/${setting//\//.}
+    cat "/proc/sys/$setting" >"$own"
+    mount --bind "$own" "/proc/sys/$setting"
+done
 mount --make-rshared /
 
 containerd --config "$NODE_FOLDER/containerd.toml" >>"$logs/$NODE-containerd.log" 2>&1 &
@@ -44,4 +47,8 @@ done
     --node-ip "$NODE_ADDRESS" --hostname-override "$NODE" >>"$logs/$NODE-kubelet.log" 2>&1 &
 "$programs/kube-proxy" --config "$NODE_FOLDER/kube-proxy.json" \
     >>"$logs/$NODE-kube-proxy.log" 2>&1 &
-wait # for all of them; whatever the node's containers leave behind is reaped here, too
+# What the node's containers leave behind is reaped here, too. A node without one of its daemons is
+# none: it ends, and its state is plain.
+wait -n
+echo "a daemon of $NODE has ended" >&2
+exit 1

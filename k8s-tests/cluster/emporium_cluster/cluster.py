@@ -159,11 +159,11 @@ def _make(layout: Layout, cgroups: Cgroups, built: dict[str, Path], count: int) 
     every = layout.nodes()
     with ThreadPoolExecutor(count) as pool:  # list() raises what a worker raised
         list(pool.map(lambda node: nodes.start(layout, cgroups, node), every))
-        list(pool.map(lambda node: nodes.wait_for_runtime(layout, node), every))
+        list(pool.map(lambda node: nodes.wait_for_runtime(layout, cgroups, node), every))
     images.load(every, archives)
     shutil.rmtree(layout.state / "images")
     for node in every:
-        nodes.wait_until_ready(layout, node, began)
+        nodes.wait_until_ready(layout, cgroups, node, began)
     _say(f"{count} nodes are ready", began)
     _apply(layout, count)
     control_plane.start(layout, cgroups, control_plane.PROVISIONER)

@@ -47,7 +47,13 @@ def start(layout: Layout, cgroups: Cgroups, component: str) -> None:
 def start_api(layout: Layout, cgroups: Cgroups) -> None:
     """Start the API server and wait until it has made its own roles (controllers need them)."""
     start(layout, cgroups, API_SERVER)
-    wait_for("the API server", API_READY_S, lambda: api.ready(layout), layout.log(API_SERVER))
+    wait_for(
+        "the API server",
+        API_READY_S,
+        lambda: api.ready(layout),
+        layout.log(API_SERVER),
+        lambda: running(layout, cgroups, API_SERVER),
+    )
 
 
 def running(layout: Layout, cgroups: Cgroups, component: str) -> bool:

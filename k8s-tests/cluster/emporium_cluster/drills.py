@@ -137,8 +137,8 @@ def _restart(layout: Layout, cgroups: Cgroups, node: Node) -> None:
     since = datetime.now(UTC)
     network.disconnect(layout, node)
     nodes.start(layout, cgroups, node)
-    nodes.wait_for_runtime(layout, node)
-    nodes.wait_until_ready(layout, node, since)
+    nodes.wait_for_runtime(layout, cgroups, node)
+    nodes.wait_until_ready(layout, cgroups, node, since)
     _tell("restart", node=node.name)
 
 

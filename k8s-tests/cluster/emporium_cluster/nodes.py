@@ -65,7 +65,7 @@ def start(layout: Layout, cgroups: Cgroups, node: Node) -> None:
     )
 
 
-def wait_for_runtime(layout: Layout, node: Node) -> None:
+def wait_for_runtime(layout: Layout, cgroups: Cgroups, node: Node) -> None:
     """Wait until images can be put into a node."""
     command = ["ctr", "--address", str(node.containerd), "version"]
     wait_for(
@@ -73,16 +73,18 @@ def wait_for_runtime(layout: Layout, node: Node) -> None:
         RUNTIME_S,
         lambda: node.containerd.exists() and processes.succeeds(command),
         layout.log(f"{node.name}-containerd"),
+        lambda: running(layout, cgroups, node),
     )
 
 
-def wait_until_ready(layout: Layout, node: Node, since: datetime) -> None:
+def wait_until_ready(layout: Layout, cgroups: Cgroups, node: Node, since: datetime) -> None:
     """Wait until a node has said after `since` that it is there, and is ready."""
     wait_for(
         f"{node.name} to be ready",
         READY_S,
         lambda: said_something(layout, node) > since and is_ready(layout, node),
         layout.log(f"{node.name}-kubelet"),
+        lambda: running(layout, cgroups, node),
     )
 
 

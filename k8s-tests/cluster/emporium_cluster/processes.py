@@ -99,13 +99,22 @@ def spawn(
         raise ClusterError(f"not started: {_shown([str(word) for word in command])}{told}")
 
 
-def wait_for(what: str, deadline_s: float, condition: Callable[[], object], log: Path) -> None:
-    """Poll until the condition is true. Raises ClusterError with the end of `log`."""
+def wait_for(
+    what: str,
+    deadline_s: float,
+    condition: Callable[[], object],
+    log: Path,
+    alive: Callable[[], object] = lambda: True,
+) -> None:
+    """Poll until the condition is true. Raises ClusterError with the end of `log`, at the deadline
+    or once nobody is `alive` who could make it true."""
     end = time.monotonic() + deadline_s
     while not condition():
-        if time.monotonic() > end:
+        passed = time.monotonic() > end
+        if passed or not alive():
             told = tail(log.read_text("utf-8", "replace")) if log.is_file() else ""
-            raise ClusterError(f"not within {deadline_s:g} s: {what}{told}")
+            reason = f"not within {deadline_s:g} s" if passed else "it has ended"
+            raise ClusterError(f"{reason}: {what}{told}")
         time.sleep(POLL_S)
 
 
