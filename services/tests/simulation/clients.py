@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emporium.catalog.requests import ChangeItem, ItemChanged, ItemFound, ItemList
+from emporium.catalog.requests import ChangeItem, ItemChanged, ItemFound, ItemList, ItemView
 from emporium.client.history import BUY, OK, READ, REFUSED, RESTOCK, SELL, UNKNOWN, Operation
 from emporium.order.requests import OrderRecorded, Purchase, PurchaseConflict, PurchaseRefused
 from tests.simulation.frontend import Frontend
@@ -49,7 +49,9 @@ class Client:
             self.read()
         elif dice < reads + 0.07 and self._last is not None:
             self._repeat(self._last)
-        elif dice < reads + 0.08 and self._last is not None and self._last.request_id in self.settled:
+        elif (
+            dice < reads + 0.08 and self._last is not None and self._last.request_id in self.settled
+        ):
             self._conflict(self._last)
         else:
             self.purchase(self.any_purchase())
@@ -97,7 +99,7 @@ class Client:
         """Another purchase under a used id: never an order (PROTOCOL 3.1)."""
         other = Purchase(purchase.item, 9, purchase.side, purchase.request_id, forwarded=False)
 
-        def done(answer: object, _cached: bool) -> None:
+        def done(answer: object, **_: bool) -> None:
             if isinstance(answer, PurchaseConflict):
                 self.world.count("conflicts")
             elif answer is not None:
@@ -121,8 +123,8 @@ class Client:
         topic = self.world.random.choice(TOPICS)
         invoked = self._now()
 
-        def done(answer: object, cached: bool) -> None:
-            views = ()
+        def done(answer: object, *, cached: bool) -> None:
+            views: tuple[ItemView, ...] = ()
             if isinstance(answer, ItemFound):
                 views = (answer.view,)
             elif isinstance(answer, ItemList):
@@ -135,7 +137,7 @@ class Client:
             self.world.log(self.name, "call", f"read {item or 'list ' + topic}")
         frontend.read(item, topic, PATIENCE * self.store.plan.timeout_ms, done)
 
-    def _record_read(self, view: Any, invoked: int, *, cached: bool) -> None:
+    def _record_read(self, view: ItemView, invoked: int, *, cached: bool) -> None:
         if self.world.tracing:
             how = "copy" if cached else "read"
             line = f"{how} {view.item}: {view.stock} at {view.commit_index}"
@@ -165,7 +167,7 @@ class Client:
         def again() -> None:
             self._frontend().change(change, PATIENCE * self.store.plan.timeout_ms, done)
 
-        def done(answer: object, _cached: bool) -> None:
+        def done(answer: object, **_: bool) -> None:
             if answer is None:
                 self.world.after(20.0, again)
             elif isinstance(answer, ItemChanged):
@@ -215,9 +217,9 @@ class Attempt:
     def _try(self) -> None:
         self._tries += 1
         patience = PATIENCE * self.store.plan.timeout_ms
-        self.client._frontend().purchase(self.purchase, patience, self._done)  # noqa: SLF001
+        self.client._frontend().purchase(self.purchase, patience, self._done)
 
-    def _done(self, answer: object, _cached: bool) -> None:
+    def _done(self, answer: object, **_: bool) -> None:
         if self.world.tracing:
             self.world.log(self.client.name, "done", f"{self.purchase.request_id} {answer}")
         if isinstance(answer, OrderRecorded):

@@ -3,9 +3,8 @@ go through a holder, or to the catalog's replicas in turn, with fills."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emporium.cache.requests import item_key, topic_key
 from emporium.catalog.requests import (
@@ -33,8 +32,13 @@ DEFINITE = (
     TakeConflict,
 )
 AGAIN_MS = 40.0
-Done = Callable[[object, bool], None]
-"""Told the answer (None: unknown, or not read) and whether it came from a copy."""
+
+
+class Done(Protocol):
+    """Whoever waits for an answer."""
+
+    def __call__(self, answer: object, *, cached: bool) -> None:
+        """The answer (None: unknown, or not read) and whether it came from a copy."""
 
 
 @dataclass(slots=True)
@@ -80,7 +84,7 @@ class Frontend(Process):
             self.keeper.crash()
         jobs, self._jobs = self._jobs, {}
         for job in jobs.values():
-            job.done(None, False)
+            job.done(None, cached=False)
 
     def lost(self, role: str, replica: int) -> None:
         """Requests on a lost connection are repeated."""
@@ -116,7 +120,7 @@ class Frontend(Process):
         self, role: str, payload: object, patience_ms: float, done: Done, key: str = ""
     ) -> None:
         if not self.alive:
-            done(None, False)
+            done(None, cached=False)
             return
         self._number += 1
         deadline = self.world.now + patience_ms
@@ -159,9 +163,10 @@ class Frontend(Process):
 
     def _cache_silent(self, life: int, number: int) -> None:
         job = self._jobs.get(number)
-        if life == self.life and job is not None and job.tries == 0:
-            if self.runs(self._cache_silent, life, number):
-                self._ask(job)
+        if life != self.life or job is None or job.tries:
+            return
+        if self.runs(self._cache_silent, life, number):
+            self._ask(job)
 
     # --- asking replicas ---
 
@@ -187,17 +192,16 @@ class Frontend(Process):
             return
         target = self.store.replicas[job.role][replica]
         token = (self, self.life, job.number * 1_000 + job.tries)
-        self.store.network.send(
-            self.name, target.name, target.request, token, job.payload, wait
-        )
+        self.store.network.send(self.name, target.name, target.request, token, job.payload, wait)
         self.world.after(wait, self._too_late, self.life, job.number, job.tries)
 
     def _too_late(self, life: int, number: int, tries: int) -> None:
         job = self._jobs.get(number)
-        if life == self.life and job is not None and job.tries == tries:
-            if self.runs(self._too_late, life, number, tries):
-                job.failed.add(job.asked)
-                self._ask(job)
+        if life != self.life or job is None or job.tries != tries:
+            return
+        if self.runs(self._too_late, life, number, tries):
+            job.failed.add(job.asked)
+            self._ask(job)
 
     def _again(self, job: Job) -> None:
         if job.tries and job.number in self._jobs:
@@ -234,11 +238,12 @@ class Frontend(Process):
         del self._jobs[job.number]
         if cached:
             self.world.count("cached_reads")
-        job.done(value, cached)
+        job.done(value, cached=cached)
 
     def _give_up(self, life: int, number: int) -> None:
-        if life == self.life and number in self._jobs:
-            if self.runs(self._give_up, life, number):
-                job = self._jobs.pop(number)
-                self.world.count("unknown_outcomes" if not job.key else "reads_given_up")
-                job.done(None, False)
+        if life != self.life or number not in self._jobs:
+            return
+        if self.runs(self._give_up, life, number):
+            job = self._jobs.pop(number)
+            self.world.count("unknown_outcomes" if not job.key else "reads_given_up")
+            job.done(None, cached=False)

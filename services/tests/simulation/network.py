@@ -54,9 +54,7 @@ class Network:
         """Whether anything gets through in this direction."""
         return (source, target) not in self.cuts
 
-    def send(
-        self, source: str, target: str, deliver: Callable[..., None], *arguments: Any
-    ) -> None:
+    def send(self, source: str, target: str, deliver: Callable[..., None], *arguments: Any) -> None:
         """Bring a message to `deliver(*arguments)`, or not."""
         if self.cuts and (source, target) in self.cuts:
             self.world.counts["cut_messages"] += 1

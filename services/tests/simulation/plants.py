@@ -16,8 +16,8 @@ from unittest import mock
 from emporium.cache.holder import Holder
 from emporium.catalog.desk import CatalogDesk
 from emporium.catalog.ledger import Ledger
-from emporium.catalog.state_machine import OUT_OF_STOCK, UNKNOWN_ITEM, CatalogState
 from emporium.catalog.requests import BUY, TakeRefused
+from emporium.catalog.state_machine import OUT_OF_STOCK, UNKNOWN_ITEM, CatalogState
 from emporium.order.desk import OrderDesk
 from emporium.order.tail import LedgerTail
 from emporium.replication.elections import Elections
@@ -132,6 +132,9 @@ class Plant:
             return run_seed(self.seed, self.plan(), script)
 
 
+YES, ZERO = True, 0
+
+
 def _always(value: object) -> Callable[[Any], Any]:
     """A function that gives `value` whatever it is asked."""
     return lambda _original: lambda *_arguments, **_named: value
@@ -139,8 +142,10 @@ def _always(value: object) -> Callable[[Any], Any]:
 
 def _length_only(_original: Any) -> Any:
     def best_log(self: Any) -> int:
-        own = self.core.replica
-        length = {replica: extent[1] for replica, (_, extent) in self._promises.items()}
+        own: int = self.core.replica
+        length: dict[int, int] = {
+            replica: extent[1] for replica, (_, extent) in self._promises.items()
+        }
         best = max(length, key=lambda replica: length[replica])
         return own if length[own] >= length[best] else best
 
@@ -152,7 +157,7 @@ def _no_noop(_original: Any) -> Any:
 
 
 def _after_one(_original: Any) -> Any:
-    return lambda self: self.core.durable
+    return lambda self: self.core.durable  # of this replica alone
 
 
 def _no_sync(original: Any) -> Any:
@@ -258,13 +263,31 @@ def _whole_log(_original: Any) -> Any:
 
 
 PLANTS = (
-    Plant("length-only adoption", "1.4", Elections, "_best_log", _length_only, 1, "crashes"),
-    Plant("no no-op", "1.2", Reign, "_first_entry", _no_noop, 1),
-    Plant("older-epoch entries counted", "1.1", Reign, "_countable", _always(True), 1, "one by one", "figure eight"),
-    Plant("epoch check dropped", "promise 2", Following, "_current", _always(True), 1, "three", "straggler"),
-    Plant("acknowledge after 1", "1.1", Reign, "_majority_index", _after_one, 1),
+    Plant("length-only adoption", "1.4", Elections, "_best_log", _length_only, 9, "crashes"),
+    Plant("no no-op", "1.2", Reign, "_first_entry", _no_noop, 2),
+    Plant(
+        "older-epoch entries counted",
+        "1.1",
+        Reign,
+        "_countable",
+        _always(YES),
+        1,
+        "one by one",
+        "figure eight",
+    ),
+    Plant(
+        "epoch check dropped",
+        "promise 2",
+        Following,
+        "_current",
+        _always(YES),
+        1,
+        "three",
+        "straggler",
+    ),
+    Plant("acknowledge after 1", "1.1", Reign, "_majority_index", _after_one, 6),
     Plant("sync skipped", "1.3", MemoryJournal, "write", _no_sync, 1, "crashes"),
-    Plant("an amnesiac votes at once", "1.6", Voters, "counts", _any_incarnation, 1, "disks"),
+    Plant("an amnesiac votes at once", "1.6", Voters, "counts", _any_incarnation, 10, "disks"),
     Plant(
         "no recount after adoption",
         "1.6",
@@ -275,19 +298,62 @@ PLANTS = (
         "five",
         "replaced while standing",
     ),
-    Plant("no index check on catch-up", "1.4", Following, "_fits", _always(True), 1),
-    Plant("ledger from the maximum", "3.2", LedgerTail, "_fetch_after", _from_the_maximum, 1, "three", "answer lost"),
-    Plant("refusal not recorded", "3.1", CatalogState, "_record_refusal", _always(None), 1),
-    Plant("request ids forgotten at fail-over", "3.3", Ledger, "load", _forget_ids, 1, "snapshots"),
-    Plant("new id per retry", "3.1", OrderDesk, "_request_id_for_retry", _new_id, 1),
+    Plant("no index check on catch-up", "1.4", Following, "_fits", _always(YES), 1),
     Plant(
-        "decide when proposing", "1.10", CatalogState, "refusal", _decided_when_proposed, 1, "rush"
+        "ledger from the maximum",
+        "3.2",
+        LedgerTail,
+        "_fetch_after",
+        _from_the_maximum,
+        1,
+        "three",
+        "answer lost",
     ),
-    Plant("read or fill before release", "4.3", CatalogDesk, "_read_index", _always(0), 1, "two holders", "unheard"),
-    Plant("repeat before release", "4.3", CatalogDesk, "_repeat_index", _always(0), 1, "two holders", "doubled, unheard"),
-    Plant("ledger before release", "4.3", CatalogDesk, "_visible_length", _all_sales, 1, "two holders", "unheard"),
+    Plant("refusal not recorded", "3.1", CatalogState, "_record_refusal", _always(None), 9),
+    Plant("request ids forgotten at fail-over", "3.3", Ledger, "load", _forget_ids, 5, "snapshots"),
+    Plant("new id per retry", "3.1", OrderDesk, "_request_id_for_retry", _new_id, 4),
     Plant(
-        "a zombie grants leases", "4.2", ReleaseGate, "_grant_confirmed", _unconfirmed, 1, "two holders", "slow zombie"
+        "decide when proposing", "1.10", CatalogState, "refusal", _decided_when_proposed, 4, "rush"
+    ),
+    Plant(
+        "read or fill before release",
+        "4.3",
+        CatalogDesk,
+        "_read_index",
+        _always(ZERO),
+        1,
+        "two holders",
+        "unheard",
+    ),
+    Plant(
+        "repeat before release",
+        "4.3",
+        CatalogDesk,
+        "_repeat_index",
+        _always(ZERO),
+        1,
+        "two holders",
+        "doubled, unheard",
+    ),
+    Plant(
+        "ledger before release",
+        "4.3",
+        CatalogDesk,
+        "_visible_length",
+        _all_sales,
+        1,
+        "two holders",
+        "unheard",
+    ),
+    Plant(
+        "a zombie grants leases",
+        "4.2",
+        ReleaseGate,
+        "_grant_confirmed",
+        _unconfirmed,
+        1,
+        "two holders",
+        "slow zombie",
     ),
     Plant(
         "a session granted before the no-op",
@@ -299,10 +365,46 @@ PLANTS = (
         "two holders",
         "no-op on its way",
     ),
-    Plant("a reply above the released index", "4.3", Node, "_may_leave", _always(True), 1, "two holders", "unheard"),
-    Plant("hand-over without the lease table", "2.4", ReleaseGate, "table", _always(()), 1, "two holders", "unheard hand-over"),
-    Plant("accept an old fill", "4.4", Holder, "_accepts_fill", _session_only, 1, "copies"),
-    Plant("a read joins a round already sent", "1.9", Reign, "want_round", _round_under_way, 1, "three", "old echo"),
-    Plant("commit beyond the verified index", "1.9", Following, "_limit", _whole_log, 1, "one by one", "longer log"),
+    Plant(
+        "a reply above the released index",
+        "4.3",
+        Node,
+        "_may_leave",
+        _always(YES),
+        1,
+        "two holders",
+        "unheard",
+    ),
+    Plant(
+        "hand-over without the lease table",
+        "2.4",
+        ReleaseGate,
+        "table",
+        _always(()),
+        1,
+        "two holders",
+        "unheard hand-over",
+    ),
+    Plant("accept an old fill", "4.4", Holder, "_accepts_fill", _session_only, 68, "copies"),
+    Plant(
+        "a read joins a round already sent",
+        "1.9",
+        Reign,
+        "want_round",
+        _round_under_way,
+        1,
+        "three",
+        "old echo",
+    ),
+    Plant(
+        "commit beyond the verified index",
+        "1.9",
+        Following,
+        "_limit",
+        _whole_log,
+        1,
+        "one by one",
+        "longer log",
+    ),
 )
 """Every bug of PROTOCOL 6."""

@@ -228,7 +228,8 @@ class Replica:
         try:
             effects = node.step(events, self.local, self.clock.wall(self.world.now))
         except Exception as error:
-            raise SimulationFailure(f"{self.name} raised {type(error).__name__}: {error}") from error
+            what = f"{type(error).__name__}: {error}"
+            raise SimulationFailure(f"{self.name} raised {what}") from error
         if self.world.tracing and events:
             self.world.log(self.name, "step", len(events))
         self._watch_spinning(events, effects)
@@ -264,7 +265,7 @@ class Replica:
         self._write(effects.persist)
         self._obey(effects)
         self._step([fx.Persisted()])
-        if self._inbox and self._syncing is None and not self._turn_due:
+        if self._inbox and not self._turn_due:
             self._take_turn_soon()
 
     def _write(self, persist: fx.Persist) -> None:
@@ -355,7 +356,7 @@ class Replica:
 
     def _return(self, token: Token, payload: object) -> None:
         asker, life, number = token
-        self.store.watch.replied(self, payload)
+        self.store.watch.replied(payload)
         if self.world.tracing:
             self.world.log(self.name, "reply", f"{asker.name} {number} {payload}")
         if payload is not None:

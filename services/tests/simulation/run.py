@@ -54,7 +54,7 @@ class Store:
         self.frontends = [Frontend(self, number) for number in range(plan.frontends)]
         self.caches = [Cache(self, 0)] if plan.cache_mode == "server" else []
         self.listeners: list[Process] = [*self.frontends, *self.caches]
-        self.names = [each.name for each in (*self.everyone, *self.listeners)]
+        self.names = [r.name for r in self.everyone] + [each.name for each in self.listeners]
         self.clients = [Client(self, number) for number in range(plan.clients)]
         self.nemesis = Nemesis(self)
 

@@ -6,10 +6,10 @@ A script is a generator: it does something, yields what it waits for, and goes o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from emporium.catalog.requests import TakeStock
-from emporium.frontend.view import ReignSeen
+from emporium.frontend.view import ClusterView, ReignSeen
 from emporium.order.requests import Purchase
 from emporium.replication import effects as fx
 from emporium.replication import messages as m
@@ -51,6 +51,10 @@ def follow(script: Callable[[Store], Script]) -> Callable[[Store], None]:
 
 def _core(replica: Replica) -> Any:
     return None if replica.node is None else replica.node.core
+
+
+def _ignore(answer: object, *, cached: bool) -> None:
+    """Nobody waits for this answer."""
 
 
 def _opened(replica: Replica) -> Callable[[], bool]:
@@ -128,12 +132,12 @@ def replaced_while_standing(store: Store) -> Script:
     yield lambda: _core(c3).state is State.STANDING
     network.hold(c3.name, c2.name)
     _cut(store, c3, c0, c1)
-    yield lambda: 4 in _core(c3).elections._promises  # noqa: SLF001 - the moment that matters
+    yield lambda: 4 in _core(c3).elections._promises
     c4.crash()
     c4.journal.erase()
     _mend(store, c0, c2, c4)
     c4.start()
-    yield lambda: any(e.kind == m.REPLACE for e in _core(c2).log._entries)  # noqa: SLF001
+    yield lambda: any(e.kind == m.REPLACE for e in _core(c2).log._entries)
     for other in (c2, c3, c4):
         network.hold(c1.name, other.name)
     c0.crash()
@@ -307,21 +311,24 @@ def noop_on_its_way(store: Store) -> Script:
     c0, c1, _ = store.replicas["catalog"]
     yield _opened(c0)
     yield _copies_of_item_1(store)
-    ledger = _core(c0).machine.ledger
+    for client in store.clients:
+        client.stopped = True
+    since = store.world.now
+    yield lambda: store.world.now > since + 300.0
     _swallow(store, c0, _is_commit_news)
-    for client in store.clients[:2]:
-        client.buy_once("1")
-    before = ledger.length
-    yield lambda: ledger.length > before + 1 and _core(c0).gate.released == _core(c0).commit
+    told = _core(c0).gate.released
+    store.clients[0].buy_once("1")
+    yield lambda: bool(_core(c0).gate.released > told)
     last = store.frontends[-1]
-    last.view = _View(last.view, c1.replica)
+    real = last.view
+    last.view = cast("ClusterView", _View(real, c1.replica))
     c0.crash()
     _swallow(store, c1, lambda message: isinstance(message, m.Append) and bool(message.entries))
     yield lambda: bool(_core(c1).reigning)
     since = store.world.now
     yield lambda: store.world.now > since + 250.0
     store.network.swallow = None
-    last.view = last.view.real
+    last.view = real
     c0.start()
 
 
@@ -352,8 +359,9 @@ def old_echo(store: Store) -> Script:
     network, order, frontend = store.network, store.replicas["order"][0], store.frontends[0]
     yield _opened(c0)
     yield lambda: bool(_core(order).machine.watermark > 0)
-    for asker in (*store.frontends, order, c1):
-        network.cut(asker.name, c0.name)
+    askers = [*(each.name for each in store.frontends), order.name, c1.name]
+    for asker in askers:
+        network.cut(asker, c0.name)
     network.hold(c2.name, c0.name)
     sent = _core(c0).reign.round
     yield lambda: bool(_core(c0).reign.round > sent)
@@ -366,17 +374,18 @@ def old_echo(store: Store) -> Script:
     since = store.world.now
     yield lambda: store.world.now > since + 30.0
     network.mend(frontend.name, c0.name)
-    frontend.view = _Choice(frontend.view, c0.replica)
+    real = frontend.view
+    frontend.view = cast("ClusterView", _Choice(real, c0.replica))
     store.clients[0].look(frontend, "1")
     since = store.world.now
     yield lambda: store.world.now > since + 5.0
     network.release(c2.name, c0.name)
     yield lambda: store.world.now > since + 10.0
-    frontend.view = frontend.view.real
+    frontend.view = real
     c0.clock.change_rate(1.0, store.world.now)
     network.cut(frontend.name, c0.name)
-    for asker in (*store.frontends, order, c1):
-        network.mend(asker.name, c0.name)
+    for asker in askers:
+        network.mend(asker, c0.name)
 
 
 class _Choice(_View):
@@ -401,7 +410,7 @@ def answer_lost(store: Store) -> Script:
     for frontend in store.frontends:
         purchase = Purchase("1", 1, "buy", f"lost-{frontend.name}", forwarded=False)
         store.asked.add(purchase.request_id)
-        frontend.purchase(purchase, 20.0, lambda _answer, _cached: None)
+        frontend.purchase(purchase, 20.0, _ignore)
     yield lambda: bool(_core(catalog).machine.ledger.length > before)
     since = store.world.now
     yield lambda: store.world.now > since + 5.0

@@ -60,7 +60,7 @@ class Probes:
             self._sent.add(frontend.name)
             name = frontend.name
 
-            def done(answer: object, _cached: bool, name: str = name) -> None:
+            def done(answer: object, name: str = name, **_: bool) -> None:
                 if isinstance(answer, OrderRecorded | PurchaseRefused):
                     self.waiting.discard(name)
                 else:

@@ -79,7 +79,7 @@ class Watch:
         if grant.floor < told:
             raise SimulationFailure(f"{grant} begins below {told}, which was told before")
 
-    def replied(self, replica: Replica, payload: object) -> None:
+    def replied(self, payload: object) -> None:
         """A replica answers."""
         if isinstance(payload, TakeFenced):
             self.world.count(f"fenced_takes_{payload.reason}")
