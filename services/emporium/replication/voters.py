@@ -71,7 +71,7 @@ class Voters:
         """Whether this replica's word counts, as far as the log up to `commit` is committed. Only
         the last change can be pending: it was appended when those before it were committed."""
         current = self._base.get(replica)
-        for changed, changing, new in self._changes:
+        for _, changing, new in self._changes:
             if changing == replica:
                 current = new
         if self._changes and commit < self._changes[-1][0] and self._changes[-1][1] == replica:
