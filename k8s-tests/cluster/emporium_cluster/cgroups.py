@@ -144,7 +144,8 @@ def machine_cgroups(mounts: str | None = None) -> Cgroups:
         place = Path(before.split()[4])
         if kind == "cgroup2" and place == TREES:
             unified = place
-        elif kind == "cgroup" and place.parent == TREES:
+        elif kind in {"cgroup", "cgroup2"} and place.parent == TREES:
+            # A tree of version 2 beside those of version 1 has no controllers, but runc uses it.
             trees[place] = set(options.split(","))
     if unified is not None:
         return _unified(unified)

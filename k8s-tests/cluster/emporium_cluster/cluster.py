@@ -33,7 +33,7 @@ from emporium_cluster.processes import run, wait_for
 MANIFESTS = Path(__file__).resolve().parent.parent / "manifests"
 APPLY_S = 60
 DNS_READY_S = 120
-DNS_PATH = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
+DNS_PATH = "/apis/apps/v1/namespaces/kube-system/daemonsets/coredns"
 # What may not interrupt a removal: it can be repeated, but then somebody has to.
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -165,29 +165,28 @@ def _make(layout: Layout, cgroups: Cgroups, built: dict[str, Path], count: int) 
     for node in every:
         nodes.wait_until_ready(layout, cgroups, node, began)
     _say(f"{count} nodes are ready", began)
-    _apply(layout, count)
+    _apply(layout)
     control_plane.start(layout, cgroups, control_plane.PROVISIONER)
     wait_for("CoreDNS", DNS_READY_S, lambda: _dns_is_ready(layout), layout.log("node-1-kubelet"))
     _say("names are answered, volumes are made", began)
     print(f"cluster {layout.name} is up: export KUBECONFIG={layout.kubeconfig}")
 
 
-def _apply(layout: Layout, count: int) -> None:
+def _apply(layout: Layout) -> None:
     """Apply the manifests: CoreDNS and the storage class."""
     command = [str(layout.programs / "kubectl"), "apply", "--filename=-"]
     env = {"KUBECONFIG": str(layout.kubeconfig), "HOME": str(layout.state)}
     for file in sorted(MANIFESTS.glob("*.yaml")):
-        text = file.read_text("utf-8").replace("DNS_REPLICAS", str(max(2, count)))
-        run(command, APPLY_S, env=env, stdin=text)
+        run(command, APPLY_S, env=env, stdin=file.read_text("utf-8"))
 
 
 def _dns_is_ready(layout: Layout) -> bool:
-    """Whether every replica of CoreDNS is ready."""
+    """Whether CoreDNS is ready on every node."""
     try:
-        told = api.get(layout, DNS_PATH)
-    except ClusterError:
+        told = api.get(layout, DNS_PATH)["status"]
+    except (ClusterError, KeyError):
         return False
-    return bool(told["spec"]["replicas"] == told.get("status", {}).get("readyReplicas", 0))
+    return bool(told.get("numberReady") == len(layout.nodes()))
 
 
 def _already_up(layout: Layout, count: int) -> None:

@@ -208,8 +208,13 @@ def _kubelet(layout: Layout, node: Node) -> dict[str, Any]:
         "evictionHard": {"memory.available": "50Mi"},
         "imageGCHighThresholdPercent": 100,  # never: images can't be pulled again
         "serializeImagePulls": False,
-        # It may lack CAP_SYS_RESOURCE, and may not change the settings of the machine's kernel.
-        "featureGates": {"KubeletInUserNamespace": True},
+        # Drills kill the same container many times: it comes back after 5 s at the latest, not
+        # after 5 minutes. The first time it comes back at once, as everywhere.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
+        "featureGates": {
+            "KubeletCrashLoopBackOffMax": True,
+            "KubeletInUserNamespace": True,  # it may lack CAP_SYS_RESOURCE
+        },
     }
 
 
