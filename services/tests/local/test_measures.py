@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emporium.local import bench, evaluate, failover, rates
+from emporium.local import bench, evaluate, failover, rates, sides
 from emporium.local.rates import Effort
 from emporium.local.screen import Screen
 
@@ -22,12 +22,20 @@ def screen() -> Screen:
     return Screen(io.StringIO(), colour=False)
 
 
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores of one replica a group: half the processes to start."""
+    whole = sides.store
+    monkeypatch.setattr(sides, "store", lambda _replicas, mode: whole(1, mode))
+
+
 def printed(screen: Screen) -> str:
     """What is on it."""
     assert isinstance(screen.stream, io.StringIO)
     return screen.stream.getvalue()
 
 
+@pytest.mark.usefixtures("_small")
 def test_bench_compares_a_store_with_a_bare_endpoint(
     screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,6 +57,7 @@ def test_bench_measures_the_gap_that_a_kill_leaves() -> None:
     assert 0 < blow.gap_s < failover.TAKEOVER_S
 
 
+@pytest.mark.usefixtures("_small")
 def test_evaluate_writes_its_document(screen: Screen, tmp_path: Path) -> None:
     """Eight requests of each kind, by one and by two clients."""
     path = tmp_path / "docs" / "EVALUATION.md"
