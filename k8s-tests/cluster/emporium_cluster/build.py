@@ -30,20 +30,31 @@ DOWNLOAD_S = 900
 JOBS = "EMPORIUM_BUILD_JOBS"
 KUBERNETES = "k8s.io/kubernetes"
 HELM = "helm.sh/helm/v3"
+UNITTEST = "github.com/helm-unittest/helm-unittest"
 OPENAPI = "kubernetes-openapi"
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program: the folder of its module has its name; `package` is what is built there."""
+    """A program: the folder of its module has its name; `package` is what is built there.
+
+    `stamp` is the variable that tells its version, that of the pinned module `module`.
+    """
 
     name: str
     package: str = "."
+    module: str = ""
+    stamp: str = ""
 
     @property
     def folder(self) -> Path:
         """Of its module."""
         return MODULES / self.name
+
+
+def _tool(name: str, module: str, stamp: str) -> Program:
+    """A program that has the usual place in its module."""
+    return Program(name, f"{module}/cmd/{name}", module, stamp)
 
 
 PROGRAMS = {
@@ -53,11 +64,11 @@ PROGRAMS = {
         Program("helpers"),
         Program("coredns", "github.com/coredns/coredns"),
         Program("local-path-provisioner", "github.com/rancher/local-path-provisioner"),
-        Program("helm", f"{HELM}/cmd/helm"),
-        Program("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
-        Program("helm-unittest", "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"),
-        Program("helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs"),
-        Program("kube-score", "github.com/zegl/kube-score/cmd/kube-score"),
+        Program("helm", f"{HELM}/cmd/helm", HELM, f"{HELM}/internal/version.version"),
+        _tool("kubeconform", "github.com/yannh/kubeconform", "main.version"),
+        _tool("helm-docs", "github.com/norwoodj/helm-docs", "main.version"),
+        _tool("kube-score", "github.com/zegl/kube-score", "main.version"),
+        _tool("helm-unittest", UNITTEST, f"{UNITTEST}/internal/build.version"),
     )
 }
 CLUSTER = ("helpers", "kube", "coredns", "local-path-provisioner")
@@ -100,8 +111,9 @@ def link_flags(program: Program) -> str:
             stamps[f"{package}.gitMajor"] = major
             stamps[f"{package}.gitMinor"] = minor
             stamps[f"{package}.gitTreeState"] = "clean"
+    if program.stamp:
+        stamps[program.stamp] = pinned(program.name, program.module)
     if program.name == "helm":  # without these it takes charts for Kubernetes v1.20
-        stamps[f"{HELM}/internal/version.version"] = pinned("helm", HELM)
         for package in (f"{HELM}/pkg/chartutil", f"{HELM}/pkg/lint/rules"):
             stamps[f"{package}.k8sVersionMajor"] = major
             stamps[f"{package}.k8sVersionMinor"] = minor
