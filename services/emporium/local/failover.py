@@ -8,6 +8,7 @@ blow until the store sells again under another reign. Between two blows the stor
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from emporium.client.cluster import DeadlinePassedError, read_status, wait_until
 from emporium.local import sides
 from emporium.local.cluster import LocalCluster
 from emporium.local.errors import LocalError
+from emporium.local.generator import GOOD, Connection, buy
 from emporium.local.layout import GROUPS
 from emporium.local.measuring import Aim, Spread, longest_gap, spread
 
@@ -26,12 +28,13 @@ Tell = Callable[[str], None]
 CLIENTS, PAUSE_S = 4, 0.01
 FRONTENDS = 2
 BEFORE_S = 0.6  # of buying before the blow
-AFTER_S = 0.6  # and after the store sells again
+AFTER_S = 0.4  # and after the store sells again
 TAKEOVER_S = 30.0
 WHOLE_S = 60.0
 CALM_S = 0.5  # whole for so long, before the next blow
 LOOK_S = 0.02
 STATUS_S = 0.3
+BUY_S = 2.0
 TIMES, QUICK_TIMES = 20, 3
 DEFAULT_HEARTBEAT_MS = 250
 
@@ -131,31 +134,39 @@ def run(drills: Sequence[Drill], times: int, tell: Tell) -> Iterator[Outcome]:
         settings = {"HEARTBEAT_INTERVAL_MS": str(heartbeat_ms)}
         with sides.store(3, "server", FRONTENDS, **settings) as cluster:
             for drill in drills:
-                if drill.heartbeat_ms == heartbeat_ms:
-                    yield _repeat(cluster, drill, times, tell)
+                if drill.heartbeat_ms != heartbeat_ms:
+                    continue
+                outcome = _repeat(cluster, drill, times, tell)
+                if outcome is not None:
+                    yield outcome
 
 
-def _repeat(cluster: LocalCluster, drill: Drill, times: int, tell: Tell) -> Outcome:
+def _repeat(cluster: LocalCluster, drill: Drill, times: int, tell: Tell) -> Outcome | None:
+    """None when the store never was whole. A store that doesn't become whole again ends the drill
+    and is told; the blows so far count."""
     blows = []
     for number in range(times):
         try:
-            blow = _strike(cluster, drill, GROUPS[number % len(GROUPS)])
+            _wait_whole(cluster)
         except DeadlinePassedError as error:
-            raise LocalError(f"{drill.name}: {error}") from None
+            tell(f"{drill.name}: given up after {number} of {times}: {error}")
+            break
+        blow = _strike(cluster, drill, GROUPS[number % len(GROUPS)])
         tell(f"  {drill.name}, {number + 1} of {times}: {blow.name}, {blow.gap_s:.2f} s")
         blows.append(blow)
-    return Outcome(drill, tuple(blows))
+    return Outcome(drill, tuple(blows)) if blows else None
 
 
 def _strike(cluster: LocalCluster, drill: Drill, role: str) -> Blow:
-    _wait_whole(cluster)
     watch = sides.Watch(sides.frontends_of(cluster), CLIENTS, PAUSE_S)
     try:
         time.sleep(BEFORE_S)
         victim = _primary(cluster, role)
         struck = time.monotonic()
         _hit(cluster, victim, drill.blow)
-        wait_until(lambda: _reigns_elsewhere(cluster, role, victim), TAKEOVER_S, "another reign")
+        with contextlib.suppress(DeadlinePassedError):  # then the gap is as long as that
+            wait_until(lambda: _reigns_elsewhere(cluster, role, victim), TAKEOVER_S, "a reign")
+            wait_until(lambda: _sells(cluster), TAKEOVER_S, "a buy")
         time.sleep(AFTER_S)
         ended = time.monotonic()
         told = watch.end()
@@ -188,6 +199,17 @@ def _reigns_elsewhere(cluster: LocalCluster, role: str, victim: str) -> bool:
             told = read_status(member.health, STATUS_S)
             if told and told.get("reigning") and told.get("serving"):
                 return True
+    return False
+
+
+def _sells(cluster: LocalCluster) -> bool:
+    """Whether a buy succeeds now; the watch must not end in the middle of the gap."""
+    for address in sides.frontends_of(cluster):
+        connection = Connection(address, BUY_S)
+        status, _ = connection.send(buy(sides.BOOKS[0]))
+        connection.close()
+        if status in GOOD:
+            return True
     return False
 
 
