@@ -208,8 +208,8 @@ def _kubelet(layout: Layout, node: Node) -> dict[str, Any]:
         "evictionHard": {"memory.available": "50Mi"},
         "imageGCHighThresholdPercent": 100,  # never: images can't be pulled again
         "serializeImagePulls": False,
-        # Drills kill the same container many times: it comes back after 5 s at the latest, not
-        # after 5 minutes. The first time it comes back at once, as everywhere.
+        # Drills kill the same container many times: it comes back within some 15 s (kubelet looks
+        # every 10 to 15 s), not after up to 5 minutes. The first time it comes back at once.
         "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
         "featureGates": {
             "KubeletCrashLoopBackOffMax": True,
