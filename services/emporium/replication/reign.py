@@ -36,6 +36,7 @@ class Progress:
     match: int = 0  # durably the same log up to here
     round: int = 0  # newest round echoed
     in_flight: int = 0
+    unanswered: int = 0  # the first entry of what is in flight
     sent: float = -math.inf  # the last append with entries
     commit_sent: int = -1
     released_sent: int = -1
@@ -106,7 +107,8 @@ class Reign:
         found = self._progress.get(replica)
         if found is None:
             incarnation = core.peers[replica].incarnation
-            found = Progress(incarnation, core.log.last_index + 1)
+            # Most peers have what was there before the reign: its no-op is what they lack.
+            found = Progress(incarnation, max(self.noop_index, core.log.base_index + 1))
             found.joined_at, found.joined_round = core.commit, self.round + 1
             self._progress[replica] = found
         return found
@@ -254,7 +256,8 @@ class Reign:
         core = self.core
         waited = core.now - progress.sent > 2 * core.settings.heartbeat_interval_ms
         if waited and progress.next > progress.match + 1 and progress.in_flight:
-            progress.next, progress.in_flight = progress.match + 1, 0
+            progress.next = max(progress.match + 1, progress.unanswered)
+            progress.in_flight = 0
         if waited and progress.snapshot_offset >= 0:
             progress.snapshot_offset = -1
 
@@ -264,6 +267,8 @@ class Reign:
             progress.next - 1, core.settings.batch_entries, core.settings.batch_bytes
         )
         self._send_append(replica, progress, entries)
+        if progress.in_flight == 0:
+            progress.unanswered = progress.next
         progress.next += len(entries)
         progress.in_flight += 1
         progress.sent = core.now

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation --seeds N [--seed S] [--trace]`, run in services/."""
+"""`python -m tests.simulation --seeds N [--seed S] [--trace] [--plants]`, run in services/."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -131,8 +131,18 @@ class Plant:
         with self.planted():
             return run_seed(self.seed, self.plan(), script)
 
+    def catch(self) -> Plant | None:
+        """The first seed, from the named one on, that sees the bug. Any change of the code makes
+        other schedules of the same seeds, so that the named one may have to be named anew."""
+        for seed in range(self.seed, self.seed + SEEDS_TRIED):
+            plant = replace(self, seed=seed)
+            if plant.run(planted=True).failure:
+                return plant
+        return None
+
 
 YES, ZERO = True, 0
+SEEDS_TRIED = 80
 
 
 def _always(value: object) -> Callable[[Any], Any]:
@@ -263,7 +273,7 @@ def _whole_log(_original: Any) -> Any:
 
 
 PLANTS = (
-    Plant("length-only adoption", "1.4", Elections, "_best_log", _length_only, 9, "crashes"),
+    Plant("length-only adoption", "1.4", Elections, "_best_log", _length_only, 22, "crashes"),
     Plant("no no-op", "1.2", Reign, "_first_entry", _no_noop, 2),
     Plant(
         "older-epoch entries counted",
@@ -271,7 +281,7 @@ PLANTS = (
         Reign,
         "_countable",
         _always(YES),
-        1,
+        2,
         "one by one",
         "figure eight",
     ),
@@ -285,9 +295,9 @@ PLANTS = (
         "three",
         "straggler",
     ),
-    Plant("acknowledge after 1", "1.1", Reign, "_majority_index", _after_one, 6),
+    Plant("acknowledge after 1", "1.1", Reign, "_majority_index", _after_one, 10),
     Plant("sync skipped", "1.3", MemoryJournal, "write", _no_sync, 1, "crashes"),
-    Plant("an amnesiac votes at once", "1.6", Voters, "counts", _any_incarnation, 10, "disks"),
+    Plant("an amnesiac votes at once", "1.6", Voters, "counts", _any_incarnation, 44, "disks"),
     Plant(
         "no recount after adoption",
         "1.6",
@@ -309,9 +319,9 @@ PLANTS = (
         "three",
         "answer lost",
     ),
-    Plant("refusal not recorded", "3.1", CatalogState, "_record_refusal", _always(None), 9),
-    Plant("request ids forgotten at fail-over", "3.3", Ledger, "load", _forget_ids, 5, "snapshots"),
-    Plant("new id per retry", "3.1", OrderDesk, "_request_id_for_retry", _new_id, 4),
+    Plant("refusal not recorded", "3.1", CatalogState, "_record_refusal", _always(None), 48),
+    Plant("request ids forgotten at fail-over", "3.3", Ledger, "load", _forget_ids, 6, "snapshots"),
+    Plant("new id per retry", "3.1", OrderDesk, "_request_id_for_retry", _new_id, 1),
     Plant(
         "decide when proposing", "1.10", CatalogState, "refusal", _decided_when_proposed, 4, "rush"
     ),
@@ -385,14 +395,14 @@ PLANTS = (
         "two holders",
         "unheard hand-over",
     ),
-    Plant("accept an old fill", "4.4", Holder, "_accepts_fill", _session_only, 68, "copies"),
+    Plant("accept an old fill", "4.4", Holder, "_accepts_fill", _session_only, 10, "copies"),
     Plant(
         "a read joins a round already sent",
         "1.9",
         Reign,
         "want_round",
         _round_under_way,
-        1,
+        2,
         "three",
         "old echo",
     ),
