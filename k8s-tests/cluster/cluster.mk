@@ -1,4 +1,4 @@
-# A real Kubernetes on this machine (Linux and root), without Docker; see k8s-tests/cluster/README.md.
+# A real Kubernetes on this machine (Linux and root), without Docker: k8s-tests/cluster/README.md.
 # Included by the Makefile at the top, and run from there.
 
 NODES ?= 3

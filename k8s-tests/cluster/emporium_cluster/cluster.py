@@ -65,8 +65,7 @@ def up(layout: Layout, count: int, *, keep: bool = False) -> None:
 
 def down(layout: Layout) -> None:
     """Remove everything of the cluster; fine when there is nothing. Raises ClusterError."""
-    machine.require_linux()
-    cgroups = machine_cgroups()
+    cgroups = _cgroups()
     if not remains.found(layout, cgroups):
         _say(f"there is no cluster {layout.name}")
         return
@@ -78,10 +77,11 @@ def down(layout: Layout) -> None:
 
 def status(layout: Layout) -> int:
     """Print what runs; 0 if everything does, 1 if something doesn't, 3 if there is nothing."""
-    cgroups = machine_cgroups()
+    cgroups = _cgroups()
     if not remains.found(layout, cgroups):
         print(f"cluster {layout.name}: not up")
         return 3
+    machine.require_root()
     for component in control_plane.COMPONENTS:
         runs = control_plane.running(layout, cgroups, component)
         print(f"{component:<24} {'runs' if runs else 'DOES NOT RUN'}")
@@ -102,8 +102,8 @@ def kubeconfig(layout: Layout) -> Path:
 
 def load(layout: Layout, archives: Sequence[str]) -> None:
     """Put image archives into every node that runs. Raises ClusterError."""
+    cgroups = _cgroups()
     machine.require_root()
-    cgroups = machine_cgroups()
     files = [Path(name).resolve() for name in archives]
     for file in files:
         if not file.is_file():
@@ -221,7 +221,7 @@ def _condition(layout: Layout, cgroups: Cgroups, index: int) -> str:
     node = layout.node(index)
     if not nodes.running(layout, cgroups, node):
         return "crashed"
-    if os.geteuid() == 0 and network.is_cut(layout, node):
+    if network.is_cut(layout, node):
         return "cut off"
     return "ready" if nodes.is_ready(layout, node) else "not ready"
 
@@ -234,6 +234,12 @@ def _clear(layout: Layout, cgroups: Cgroups) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _cgroups() -> Cgroups:
+    """The machine's cgroups, where there can be some. Raises ClusterError."""
+    machine.require_linux()
+    return machine_cgroups()
 
 
 @contextlib.contextmanager

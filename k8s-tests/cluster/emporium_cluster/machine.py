@@ -39,15 +39,10 @@ INSTALL_S = 900
 GO_VERSION = (1, 21)  # the first that fetches the toolchain that a go.mod asks for
 
 
-def search_path() -> str:
-    """The user's PATH, with the folders of administration, which not every user has in it."""
-    return f"{os.environ.get('PATH', '')}:{processes.PLAIN_ENVIRONMENT['PATH']}"
-
-
 def missing_packages(*, images: bool = False) -> list[str]:
     """Debian's packages of what isn't there, sorted; with what builds images, or without."""
     programs = CLUSTER_PROGRAMS | (IMAGE_PROGRAMS if images else {})
-    path = search_path()
+    path = processes.PLAIN_ENVIRONMENT["PATH"]  # a node's daemons look nowhere else
     missing = {
         package for name, package in programs.items() if shutil.which(name, path=path) is None
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,8 +42,12 @@ def run(
     Raises ClusterError when it fails or doesn't end in time; then it and its children are gone.
     """
     words = [str(word) for word in command]
+    path = env.get("PATH", "") if env and "PATH" in env else PLAIN_ENVIRONMENT["PATH"]
+    program = shutil.which(words[0], path=path)
+    if program is None:
+        raise ClusterError(f"the program {words[0]} is missing", "make cluster-packages")
     with subprocess.Popen(
-        words,
+        [program, *words[1:]],
         cwd=cwd,
         env=PLAIN_ENVIRONMENT if env is None else env,
         stdin=subprocess.PIPE,
@@ -84,7 +89,7 @@ def spawn(
     Raises ClusterError when it can't be registered; then it doesn't run.
     """
     with log.open("ab") as output:
-        done = subprocess.run(
+        done = subprocess.run(  # a shell that forks: it ends, whatever the program does
             ["/bin/sh", "-c", JOIN, str(register), *(str(word) for word in command)],
             check=False,
             stdin=subprocess.DEVNULL,
