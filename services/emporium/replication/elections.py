@@ -72,13 +72,16 @@ class Elections:
 
     def _stand_at(self) -> float:
         core = self.core
+        start = self._since
+        if not self._impatient:
+            start = max(start, core.reign_heard) + core.timeout
+        if core.now < start:
+            return start  # the rank is looked at when it matters, not in every step
         quarter = core.timeout / 4
         delay = self.rank() * quarter
         if self._attempts:  # ids differ, so two candidates that met once don't meet again
             delay += quarter / 4 * (self._attempts % 4) * (1 + core.replica)
-        if self._impatient:
-            return self._since + delay
-        return max(self._since, core.reign_heard) + core.timeout + delay
+        return start + delay
 
     def tick(self) -> None:
         """Stand when it is time; give up a step that takes too long."""
@@ -320,9 +323,7 @@ class Elections:
         if self._part or not part.entries or part.after > log.last_index:
             return False
         first, chain = part.entries[0], log.chain_at(part.after)
-        return first.chain == chain_hash(
-            chain, first.epoch, first.index, first.kind, first.command
-        )
+        return first.chain == chain_hash(chain, first.epoch, first.index, first.kind, first.command)
 
     def _adopt(self) -> None:
         """Take the whole log over in this step's one transaction, then count again who promised:
