@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emporium.catalog.requests import ChangeItem, ItemChanged, ItemFound, ItemList, ItemView
+from emporium.catalog.requests import (
+    ChangeItem,
+    ItemChanged,
+    ItemFound,
+    ItemList,
+    ItemView,
+    Sale,
+)
 from emporium.client.history import BUY, OK, READ, REFUSED, RESTOCK, SELL, UNKNOWN, Operation
-from emporium.order.requests import OrderRecorded, Purchase, PurchaseConflict, PurchaseRefused
+from emporium.order.requests import (
+    OrderFound,
+    OrderMissing,
+    OrderRecorded,
+    Purchase,
+    PurchaseConflict,
+    PurchaseFound,
+    PurchaseRefused,
+)
 from tests.simulation.frontend import Frontend
 from tests.simulation.plan import ITEMS
 from tests.simulation.world import SimulationFailure, World
@@ -56,7 +71,8 @@ class Client:
         else:
             self.purchase(self.any_purchase())
 
-    def _frontend(self) -> Frontend:
+    def any_frontend(self) -> Frontend:
+        """One that lives, if any does."""
         living = [frontend for frontend in self.store.frontends if frontend.alive]
         return self.world.random.choice(living or self.store.frontends)
 
@@ -106,14 +122,14 @@ class Client:
                 raise SimulationFailure(f"{other} was answered with {answer}")
             self._think()
 
-        self._frontend().purchase(other, PATIENCE * self.store.plan.timeout_ms, done)
+        self.any_frontend().purchase(other, PATIENCE * self.store.plan.timeout_ms, done)
 
     # --- reads ---
 
     def read(self) -> None:
         """One item, sometimes a list."""
         item = "" if self.world.chance(0.2) else self._item()
-        self._read(self._frontend(), item, self._think)
+        self._read(self.any_frontend(), item, self._think)
 
     def look(self, frontend: Frontend, item: str) -> None:
         """A read beside whatever this customer does (for scripts)."""
@@ -165,7 +181,7 @@ class Client:
         invoked = self._now()
 
         def again() -> None:
-            self._frontend().change(change, PATIENCE * self.store.plan.timeout_ms, done)
+            self.any_frontend().change(change, PATIENCE * self.store.plan.timeout_ms, done)
 
         def done(answer: object, **_: bool) -> None:
             if answer is None:
@@ -217,7 +233,7 @@ class Attempt:
     def _try(self) -> None:
         self._tries += 1
         patience = PATIENCE * self.store.plan.timeout_ms
-        self.client._frontend().purchase(self.purchase, patience, self._done)
+        self.client.any_frontend().purchase(self.purchase, patience, self._done)
 
     def _done(self, answer: object, **_: bool) -> None:
         if self.world.tracing:
@@ -227,6 +243,8 @@ class Attempt:
                 self.world.count("repeats")
             self.world.count("purchases")
             self._record(OK, answer.sale.number)
+            if self.world.chance(0.1):
+                self._read_back(answer.sale)
         elif isinstance(answer, PurchaseRefused):
             self.world.count("refusals")
             self._record(REFUSED, 0, answer.reason)
@@ -236,8 +254,40 @@ class Attempt:
             self.world.after(10.0, self._try)
             return
         else:
-            self._record(UNKNOWN, 0)
+            self._find_out()
+            return
         self._then()
+
+    def _read_back(self, sale: Sale) -> None:
+        """An acknowledged order is there for every linearizable read."""
+
+        def done(answer: object, **_: bool) -> None:
+            if isinstance(answer, OrderMissing):
+                raise SimulationFailure(f"{answer}, but it was acknowledged")
+            if isinstance(answer, OrderFound):
+                self.world.count("orders_read")
+                if answer.sale != sale:
+                    raise SimulationFailure(f"acknowledged {sale}, read {answer}")
+
+        frontend, patience = self.client.any_frontend(), PATIENCE * self.store.plan.timeout_ms
+        frontend.read_order(sale.number, patience, done)
+
+    def _find_out(self) -> None:
+        """Ask what became of it (PROTOCOL 3.5)."""
+
+        def done(answer: object, **_: bool) -> None:
+            state = answer.state if isinstance(answer, PurchaseFound) else "unknown"
+            self.world.count(f"found_{state}")
+            if isinstance(answer, PurchaseFound) and state == "recorded":
+                self._record(OK, answer.number)
+            elif isinstance(answer, PurchaseFound) and state == "refused":
+                self._record(REFUSED, 0, answer.reason)
+            else:
+                self._record(UNKNOWN, 0)
+            self._then()
+
+        patience = PATIENCE * self.store.plan.timeout_ms
+        self.client.any_frontend().find(self.purchase.request_id, patience, done)
 
     def give_up(self) -> None:
         """The run is over; the outcome isn't known."""

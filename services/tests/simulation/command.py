@@ -32,7 +32,7 @@ EXPECTED = (
     " session_opened lease_lapsed leases_granted cached_reads fills refused_fills holder_lapses"
     # purchases
     " purchases refusals repeats retries storms asked_again conflicts unknown_outcomes restocks"
-    " fenced_takes_epoch fenced_takes_deadline overloaded"
+    " orders_read found_recorded fenced_takes_epoch fenced_takes_deadline overloaded"
 ).split()
 WORKERS = 2
 TRACE_LINES = 400

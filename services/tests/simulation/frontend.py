@@ -17,7 +17,17 @@ from emporium.catalog.requests import (
     TakeConflict,
     TakeRefused,
 )
-from emporium.order.requests import OrderRecorded, Purchase, PurchaseConflict, PurchaseRefused
+from emporium.order.requests import (
+    FindPurchase,
+    OrderFound,
+    OrderMissing,
+    OrderRecorded,
+    Purchase,
+    PurchaseConflict,
+    PurchaseFound,
+    PurchaseRefused,
+    ReadOrder,
+)
 from tests.simulation.holders import Cache, Keeper, Process
 
 if TYPE_CHECKING:
@@ -30,6 +40,9 @@ DEFINITE = (
     ItemChanged,
     TakeRefused,
     TakeConflict,
+    OrderFound,
+    OrderMissing,
+    PurchaseFound,
 )
 AGAIN_MS = 40.0
 
@@ -110,6 +123,14 @@ class Frontend(Process):
         """The operator's change."""
         self._begin("catalog", change, patience_ms, done)
 
+    def read_order(self, number: int, patience_ms: float, done: Done) -> None:
+        """An order, at any replica."""
+        self._begin("order", ReadOrder(number, "linearizable"), patience_ms, done, "order")
+
+    def find(self, request_id: str, patience_ms: float, done: Done) -> None:
+        """What became of a request id, at any replica."""
+        self._begin("order", FindPurchase(request_id), patience_ms, done, "order")
+
     def read(self, item: str, topic: str, patience_ms: float, done: Done) -> None:
         """An item, or, where `item` is empty, a list."""
         query = QueryItem(item, "linearizable") if item else QueryTopic(topic, "linearizable")
@@ -132,7 +153,7 @@ class Frontend(Process):
     def _set_out(self, life: int, job: Job) -> None:
         if not self.runs(self._set_out, life, job) or job.number not in self._jobs:
             return
-        if life != self.life or not job.key:
+        if life != self.life or not job.key or job.role == "order":
             self._ask(job)
         elif self.keeper is not None:
             value = self.keeper.get(job.key)
