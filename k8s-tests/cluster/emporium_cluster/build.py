@@ -27,7 +27,7 @@ from emporium_cluster.errors import ClusterError
 MODULES = Path(__file__).resolve().parent.parent / "go"
 BUILD_S = 3600
 DOWNLOAD_S = 900
-JOBS = "EMPORIUM_BUILD_JOBS"
+JOBS = "LOCAL_CLUSTER_BUILD_JOBS"
 KUBERNETES = "k8s.io/kubernetes"
 HELM = "helm.sh/helm/v3"
 UNITTEST = "github.com/helm-unittest/helm-unittest"

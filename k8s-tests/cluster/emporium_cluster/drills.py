@@ -117,11 +117,11 @@ def _kill(cgroups: Cgroups, pod: Pod) -> int:
         raise ClusterError(f"pod {pod.name} has no running process", "is it between two starts?")
     pid = first[0]
     os.kill(pid, signal.SIGKILL)
-    wait_for(f"the end of process {pid}", KILLED_S, lambda: _is_gone(pid), Path(os.devnull))
+    wait_for(f"the end of process {pid}", KILLED_S, lambda: is_gone(pid), Path(os.devnull))
     return pid
 
 
-def _is_gone(pid: int) -> bool:
+def is_gone(pid: int) -> bool:
     """Whether a process has ended, even if nobody has asked for its exit code yet."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")

@@ -70,18 +70,18 @@ class Layout:
 
     @classmethod
     def chosen(cls, name: str = "") -> Layout:
-        """The cluster called `name`, else by EMPORIUM_CLUSTER, else emporium."""
-        name = name or os.environ.get("EMPORIUM_CLUSTER", "") or "emporium"
+        """The cluster called `name`, else by LOCAL_CLUSTER, else emporium."""
+        name = name or os.environ.get("LOCAL_CLUSTER", "") or "emporium"
         if not re.fullmatch(r"[a-z][a-z0-9]{0,15}", name):
             raise ClusterError(
                 f"a cluster can't be named {name!r}", "use up to 16 letters and digits"
             )
-        folder = Path(os.environ.get("EMPORIUM_CLUSTER_FOLDER", "") or FOLDER)
+        folder = Path(os.environ.get("LOCAL_CLUSTER_FOLDER", "") or FOLDER)
         state = folder / name
         if not folder.is_absolute() or len(str(state)) > STATE_PATH_LENGTH:
             raise ClusterError(
                 f"the cluster can't live in {state}: sockets have short paths",
-                f"set EMPORIUM_CLUSTER_FOLDER to an absolute path below {STATE_PATH_LENGTH}"
+                f"set LOCAL_CLUSTER_FOLDER to an absolute path below {STATE_PATH_LENGTH}"
                 " characters, or leave it out",
             )
         return cls(name, state)

@@ -5,12 +5,13 @@ They need root, and everything built (make cluster-build); about two minutes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,15 +70,13 @@ def restarts(layout: Layout, node: str) -> int:
 
 def eventually(what: str, condition: Callable[[], object]) -> None:
     """Wait for a condition; an API server that doesn't answer yet makes it false."""
-    end = time.monotonic() + BACK_S
-    while True:
-        try:
-            if condition():
-                return
-        except ClusterError:
-            pass
-        assert time.monotonic() < end, f"not within {BACK_S:g} s: {what}"
-        time.sleep(0.1)
+
+    def holds() -> bool:
+        with contextlib.suppress(ClusterError):
+            return bool(condition())
+        return False
+
+    processes.wait_for(what, BACK_S, holds, Path(os.devnull))
 
 
 def test_a_whole_cluster_is_all_right(store: Layout) -> None:

@@ -10,13 +10,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from emporium_cluster import build, cgroups, cluster, control_plane, network, remains
+from emporium_cluster import build, cgroups, cluster, control_plane, network, processes, remains
 from emporium_cluster.errors import ClusterError
 from emporium_cluster.layout import Layout
 
@@ -61,12 +60,12 @@ MOMENTS = [fabric_is_made, api_server_runs, node_runs, pods_run]
 def interrupted(layout: Layout, moment: Callable[[Layout], bool], number: int) -> int:
     """Start a cluster and send the command a signal at the moment; its exit code."""
     command = [sys.executable, TOOL, "--name", layout.name, "up", "1"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as tool:
-        end = time.monotonic() + MOMENT_S
-        while not moment(layout):
-            assert tool.poll() is None, (tool.stderr.read() if tool.stderr else b"").decode()
-            assert time.monotonic() < end, f"never: {moment.__doc__}"
-            time.sleep(0.01)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tool:
+        what = str(moment.__doc__)
+        nothing = Path(os.devnull)
+        processes.wait_for(
+            what, MOMENT_S, lambda: moment(layout), nothing, lambda: tool.poll() is None
+        )
         tool.send_signal(number)
         return tool.wait(END_S)
 

@@ -120,7 +120,7 @@ def test_a_size_that_is_not_possible_is_refused(layout: Layout, count: int) -> N
 @pytest.mark.parametrize("name", ["", "Emporium", "a-b", "x" * 17, "../up"])
 def test_a_name_is_letters_and_digits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It becomes a folder, a cgroup and a namespace; empty means the usual one."""
-    monkeypatch.delenv("EMPORIUM_CLUSTER", raising=False)
+    monkeypatch.delenv("LOCAL_CLUSTER", raising=False)
     if not name:
         assert Layout.chosen(name).name == "emporium"
         return
@@ -130,8 +130,8 @@ def test_a_name_is_letters_and_digits(name: str, monkeypatch: pytest.MonkeyPatch
 
 def test_a_long_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets have short paths; a path that is too long would fail much later, and obscurely."""
-    monkeypatch.setenv("EMPORIUM_CLUSTER_FOLDER", f"/{'x' * 70}")
-    with pytest.raises(ClusterError, match=r"short paths\n.*EMPORIUM_CLUSTER_FOLDER"):
+    monkeypatch.setenv("LOCAL_CLUSTER_FOLDER", f"/{'x' * 70}")
+    with pytest.raises(ClusterError, match=r"short paths\n.*LOCAL_CLUSTER_FOLDER"):
         Layout.chosen()
 
 
@@ -182,7 +182,7 @@ def test_errors_are_told_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command line prints what happened and what to do, and fails with 1."""
-    monkeypatch.setenv("EMPORIUM_CLUSTER_FOLDER", "/nonexistent")
+    monkeypatch.setenv("LOCAL_CLUSTER_FOLDER", "/nonexistent")
     assert cli.main(["kubeconfig"]) == 1
     assert capsys.readouterr().err == "cluster: no cluster is up\n  start one: make cluster-up\n"
 
