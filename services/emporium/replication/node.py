@@ -122,7 +122,9 @@ class Node:
     def __init__(self, core: Core, desk: Desk) -> None:
         """A node is made anew at every start of the process."""
         self.core, self.desk = core, desk
-        self._held: list[tuple[int, int, fx.Reply]] = []  # heap of (index, order, reply)
+        # Heap of (index, order, reply). Bounded by what may be asked: each entry belongs to a
+        # request that somebody waits for, and the desks refuse more of those than they can hold.
+        self._held: list[tuple[int, int, fx.Reply]] = []
         self._order = 0
         self._to_core: list[object] = []
         self._desk_events: dict[type, Callable[[Port, Any], None]] = {

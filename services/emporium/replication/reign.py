@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emporium.replication import effects as fx
@@ -35,7 +35,7 @@ class Progress:
     next: int  # the next entry to send
     match: int = 0  # durably the same log up to here
     round: int = 0  # newest round echoed
-    in_flight: int = 0
+    in_flight: deque[int] = field(default_factory=deque)  # last index of each unanswered append
     unanswered: int = 0  # the first entry of what is in flight
     sent: float = -math.inf  # the last append with entries
     commit_sent: int = -1
@@ -236,7 +236,7 @@ class Reign:
         while (
             progress.snapshot_offset < 0
             and progress.next <= core.log.last_index
-            and progress.in_flight < (1 if progress.refused else IN_FLIGHT)
+            and len(progress.in_flight) < (1 if progress.refused else IN_FLIGHT)
         ):
             self._send_entries(replica, progress)
             sent = True
@@ -257,7 +257,7 @@ class Reign:
         waited = core.now - progress.sent > 2 * core.settings.heartbeat_interval_ms
         if waited and progress.next > progress.match + 1 and progress.in_flight:
             progress.next = max(progress.match + 1, progress.unanswered)
-            progress.in_flight = 0
+            progress.in_flight.clear()
         if waited and progress.snapshot_offset >= 0:
             progress.snapshot_offset = -1
 
@@ -267,10 +267,10 @@ class Reign:
             progress.next - 1, core.settings.batch_entries, core.settings.batch_bytes
         )
         self._send_append(replica, progress, entries)
-        if progress.in_flight == 0:
+        if not progress.in_flight:
             progress.unanswered = progress.next
         progress.next += len(entries)
-        progress.in_flight += 1
+        progress.in_flight.append(progress.next - 1)
         progress.sent = core.now
 
     def _send_append(self, replica: int, progress: Progress, entries: tuple[m.Entry, ...]) -> None:
@@ -319,17 +319,20 @@ class Reign:
         if progress.incarnation != peer.incarnation:
             return
         progress.round = max(progress.round, answer.round)
-        progress.in_flight = max(0, progress.in_flight - 1)
         if answer.accepted:
             if answer.match > core.log.last_index:
                 core.note("match_beyond_log", f"replica {peer.replica}: {answer.match}")
                 return
             progress.match = max(progress.match, answer.match)
             progress.next = max(progress.next, progress.match + 1)
+            while progress.in_flight and progress.in_flight[0] <= progress.match:
+                progress.in_flight.popleft()  # an answer to an empty append ends nothing
+            progress.unanswered = progress.match + 1
             progress.refused, progress.snapshot_offset = False, -1
         else:
             self._note_resync(peer.replica, progress)
-            progress.refused, progress.in_flight = True, 0
+            progress.in_flight.clear()
+            progress.refused = True
             progress.next = max(progress.match, min(progress.next - 1, answer.match)) + 1
 
     def _note_resync(self, replica: int, progress: Progress) -> None:

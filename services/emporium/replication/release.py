@@ -169,7 +169,7 @@ class ReleaseGate:
         known = {self._offered.get(renew.holder), session.name if session else None}
         if renew.session not in known:
             self._offer(renew)
-        elif len(self._renewals) < 4 * max(8, len(known)):
+        elif len(self._renewals) < 2 * MOST_HOLDERS:
             self._renewals.append(Renewal(renew, core.reign.want_round()))
 
     def _offer(self, renew: m.Renew) -> None:
