@@ -59,7 +59,7 @@ MOMENTS = [fabric_is_made, api_server_runs, node_runs, pods_run]
 
 def interrupted(layout: Layout, moment: Callable[[Layout], bool], number: int) -> int:
     """Start a cluster and send the command a signal at the moment; its exit code."""
-    command = [sys.executable, TOOL, "--name", layout.name, "up", "1"]
+    command = [sys.executable, str(TOOL), "--name", layout.name, "up", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tool:
         what = str(moment.__doc__)
         nothing = Path(os.devnull)

@@ -36,7 +36,7 @@ def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_system_is_sent_to_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS the answer is kind, not a traceback."""
-    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
     with pytest.raises(ClusterError, match=r"needs Linux, this is Darwin\n.*kind"):
         machine.require_cluster()
 
