@@ -119,7 +119,7 @@ def main(arguments: list[str]) -> int:
     schemas = Writer(described["definitions"]).kinds()
     for name, schema in schemas.items():
         (folder / name).write_text(json.dumps(schema, separators=(",", ":")), "utf-8")
-    print(f"{len(schemas)} schemas in {folder}")
+    sys.stdout.write(f"{len(schemas)} schemas in {folder}\n")
     return 0
 
 
