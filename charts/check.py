@@ -185,7 +185,7 @@ def check(names: Sequence[str]) -> int:
         try:
             action()
         except CheckFailedError as failure:
-            print(failure)
+            print("\n".join(str(failure).splitlines()[:SHOWN_LINES]))
             failed.append(name)
     print(f"chart-check: failed: {', '.join(failed)}" if failed else "chart-check: all good")
     return 1 if failed else 0
@@ -193,12 +193,13 @@ def check(names: Sequence[str]) -> int:
 
 def render() -> int:
     """Write the examples and the README anew."""
+    texts = {example_of(values): rendered(values) for values in values_files()}
     EXAMPLES.mkdir(exist_ok=True)
-    for path in EXAMPLES.glob("*"):
+    for path in set(EXAMPLES.glob("*")) - set(texts):
         path.unlink()
-    for values in values_files():
-        example_of(values).write_text(rendered(values), "utf-8")
-        print(example_of(values).relative_to(ROOT))
+    for path, text in texts.items():
+        path.write_text(text, "utf-8")
+        print(path.relative_to(ROOT))
     (CHART / "README.md").write_text(readme(), "utf-8")
     print((CHART / "README.md").relative_to(ROOT))
     return 0
@@ -210,7 +211,11 @@ def main(arguments: Sequence[str]) -> int:
         case ["check", *names]:
             return check(names)
         case ["render"]:
-            return render()
+            try:
+                return render()
+            except CheckFailedError as failure:
+                print(failure)
+                return 1
         case _:
             sys.stderr.write("usage: check.py check [NAME ...] | render\n")
             return 2

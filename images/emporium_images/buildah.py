@@ -80,6 +80,7 @@ def _build(role: str, source: Source, tag: str, base: str, *, fresh: bool) -> No
         "VERSION": tag or source.version,
         "REVISION": source.revision,
         "SOURCE": source.source,
+        "CREATED": source.created,
     }
     with tempfile.TemporaryDirectory(prefix="emporium-image-") as name:
         context = Path(name)
@@ -87,9 +88,10 @@ def _build(role: str, source: Source, tag: str, base: str, *, fresh: bool) -> No
         for wheel in wheelhouse.iterdir():
             shutil.copy(wheel, context / "images" / "wheels")
         buildah(
-            *("bud", "--quiet", "--pull-never", "--identity-label=false"),
-            *(["--no-cache"] if fresh else ["--layers"]),
-            f"--timestamp={source.timestamp}",
+            *("bud", "--quiet", "--pull-never", "--identity-label=false", "--layers"),
+            *(["--no-cache"] if fresh else []),
+            # Not the commit's time: a layer that an earlier commit made has to be the same.
+            "--timestamp=0",
             *(f"--build-arg={key}={value}" for key, value in given.items()),
             *("--file", context / "images" / role / "Dockerfile"),
             *("--tag", source.reference(role, tag), context),

@@ -36,6 +36,7 @@ def build(roles: Sequence[str], source: Source, tag: str, target: Path) -> dict[
             "VERSION": tag or source.version,
             "REVISION": source.revision,
             "SOURCE": source.source,
+            "CREATED": source.created,
             "SOURCE_DATE_EPOCH": str(source.timestamp),
         }
         arguments = [f"--build-arg={key}={value}" for key, value in given.items()]

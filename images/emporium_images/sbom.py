@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +24,6 @@ def document(role: str, source: Source, digest: str, dpkg_status: str) -> dict[s
     }
     parts = [*_debian(dpkg_status), *_python(requirements(role).read_text("utf-8"))]
     packages = [image, *parts]
-    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(source.timestamp))
     total = hashlib.sha256(json.dumps(packages, sort_keys=True).encode()).hexdigest()
     return {
         "spdxVersion": "SPDX-2.3",
@@ -33,7 +31,7 @@ def document(role: str, source: Source, digest: str, dpkg_status: str) -> dict[s
         "SPDXID": "SPDXRef-DOCUMENT",
         "name": f"emporium-{role}-{source.version}",
         "documentNamespace": f"urn:emporium:sbom:{role}:{total[:32]}",
-        "creationInfo": {"created": created, "creators": ["Tool: emporium-make-sbom"]},
+        "creationInfo": {"created": source.created, "creators": ["Tool: emporium-make-sbom"]},
         "packages": packages,
         "relationships": [
             _relation("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-image"),

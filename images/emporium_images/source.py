@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,17 @@ REGISTRY: Final = "localhost/emporium"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the labels say, and the time that all files get (seconds since 1970)."""
+    """What the labels say; `timestamp` is of the commit, in seconds since 1970."""
 
     version: str
     revision: str
     source: str
     timestamp: int
+
+    @property
+    def created(self) -> str:
+        """The time of the commit, as labels and documents write it."""
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.timestamp))
 
     def reference(self, role: str, tag: str = "") -> str:
         """The name of a role's image."""

@@ -13,7 +13,7 @@ import pytest
 
 from emporium.replication import states
 from emporium.runtime import settings_table
-from tests import repository
+from tests import chart, repository
 from tests.repository import ROOT, SERVICES, Module, modules, package_modules, shown
 
 ROLES = ("catalog", "order", "cache", "frontend")
@@ -84,6 +84,9 @@ BANNED = [
     (("*",), "os.system", "subprocess.run with a list"),
 ]
 EXEMPT = {"emporium.runtime.clock", "emporium.runtime.logs", "tests.waiting"}
+
+# Values of the chart that it hands on as they are, and those that its schema alone asks for.
+PASSED_ON = {"resources", "probes", "acknowledge"}
 
 # Files that are started, not imported.
 ENTRY_POINTS = re.compile(r"(.*\.)?(__init__|__main__|conftest|wsgi)|.*\.test_[a-z0-9_]+")
@@ -352,6 +355,36 @@ def test_every_setting_that_is_named_exists() -> None:
 def settings_named(text: str) -> set[str]:
     """The names with our prefix in a text; `EMPORIUM_TLS_*` and the like stand for several."""
     return set(re.findall(r"\bEMPORIUM_[A-Z][A-Z0-9_]*[A-Z0-9]\b(?![_*{])", text))
+
+
+def test_every_setting_is_a_value_of_the_chart() -> None:
+    """The chart tells every setting to the roles that read it; `_settings.tpl` has them all."""
+    template = chart.CHART / "templates" / "_settings.tpl"
+    named = settings_named(template.read_text(encoding="utf-8"))
+    refuse(settings_table.NAMES - named, "Not in charts/emporium/templates/_settings.tpl:")
+
+
+def test_values_and_their_schema_agree() -> None:
+    """Every value has a line in the schema, and the schema knows no other."""
+    described, given = chart.described_values(), chart.given_values()
+    refuse(given - described, "Not in charts/emporium/values.schema.json:")
+    refuse(described - given, "Described there, and not in charts/emporium/values.yaml:")
+
+
+def test_every_value_of_the_chart_is_used() -> None:
+    """A value that no template reads does nothing, and looks as if it did."""
+    templates = "\n".join(
+        path.read_text(encoding="utf-8") for path in sorted(chart.CHART.glob("templates/**/*.*"))
+    )
+    refuse(
+        (
+            path
+            for path in chart.given_values()
+            if not set(path.split(".")) & PASSED_ON
+            and not re.search(rf'[."]{path.rpartition(".")[2]}\b', templates)
+        ),
+        "No template reads these values:",
+    )
 
 
 @pytest.mark.parametrize("name", ["runtime", "client", "dev"])
