@@ -25,7 +25,7 @@ GOOD_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make TARGET [NAME=value ...]" } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z][a-z-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(READY) ## See the store lose its primary, go on selling, and prove it (3 minutes)
@@ -107,6 +107,8 @@ clean: ## Remove what can be made again: .venv, output, caches (never a store's 
 	rm -rf $(VENV) output build dist services/*.egg-info .hypothesis .mypy_cache .pytest_cache \
 	  .ruff_cache
 	find services -name __pycache__ -type d -prune -exec rm -rf {} +
+
+include images/images.mk charts/chart.mk k8s-tests/cluster/cluster.mk
 
 # The environment: plain venv and pip, every package checked against its hash. The stamp is
 # written last, so that an interrupted set-up starts again.
