@@ -36,8 +36,6 @@ FOREIGN_KINDS: Final = ("HTTPRoute", "PrometheusRule", "ServiceMonitor")
 NOT_SCORED: Final = {
     "container-image-pull-policy": "images are named by version or digest; Always needs a registry"
     " for each restart, just when something is wrong",
-    "statefulset-has-host-podantiaffinity": "spread is by topologySpreadConstraints, which a"
-    " cluster of one node can satisfy, too",
     "service-type": "NodePort is one of the values of frontend.service.type; the default isn't",
 }
 

@@ -41,6 +41,8 @@ tolerations:
 
 {{- define "emporium.spread" -}}
 {{- if eq .root.Values.spread "soft" }}
+{{- /* Only nodes that have all topology keys are compared for topologySpreadConstraints; so zones,
+which many clusters don't have, are not among those. */}}
 topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname
@@ -48,12 +50,18 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "emporium.selector" . | nindent 8 }}
-  - maxSkew: 1
-    topologyKey: topology.kubernetes.io/zone
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "emporium.selector" . | nindent 8 }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      {{- $place := . }}
+      {{- range $weight, $key := dict "100" "kubernetes.io/hostname" "50" "topology.kubernetes.io/zone" }}
+      - weight: {{ $weight }}
+        podAffinityTerm:
+          topologyKey: {{ $key }}
+          labelSelector:
+            matchLabels:
+              {{- include "emporium.selector" $place | nindent 14 }}
+      {{- end }}
 {{- else if eq .root.Values.spread "nodes" }}
 affinity:
   podAntiAffinity:
