@@ -1,7 +1,7 @@
 """The `emporium` command: a store on this machine, from the first start to the verdict.
 
 Exit code 0: done, and where there is a verdict it is good. 1: it didn't work, or the verdict is
-bad. 2: the command line is wrong. 130: interrupted.
+bad. 2: the command line is wrong, or lacks a confirmation. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from emporium.local import commands_data, commands_proof, commands_replicas, commands_store
+from emporium.local import (
+    commands_data,
+    commands_group,
+    commands_proof,
+    commands_replicas,
+    commands_store,
+)
 from emporium.local.errors import LocalError
 from emporium.local.screen import Screen
 
@@ -48,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands_store.register(commands)
     commands_replicas.register(commands)
     commands_data.register(commands)
+    commands_group.register(commands)
     commands_proof.register(commands)
     for name, (module, summary) in MEASURES.items():
         if _exists(module):

@@ -160,9 +160,9 @@ def place_restore(folder: Path, backup: Backup) -> str:
     lock.acquire(0.0)
     try:
         done = f"{folder.name}: starts a new group from the backup at entry {backup.index}"
+        write_backup(folder / RESTORE, backup)  # first: cut short, the old journal still counts
         if any((folder / name).exists() for name in (JOURNAL, MARK, POISONED)):
             done += f"; the old journal is set aside as {set_aside(folder).name}"
-        write_backup(folder / RESTORE, backup)
         return done
     finally:
         lock.release()

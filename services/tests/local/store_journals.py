@@ -65,10 +65,11 @@ def logs_with(sales: int) -> Logs:
 
 
 def write_journal(folder: DataFolder, name: str, entries: list[Entry]) -> None:
-    """A journal that holds these entries."""
+    """A journal that holds these entries, of the voter of that id."""
     path = folder.replica(name)
     path.mkdir(parents=True)
-    journal = Journal(path)
+    number = int(name.rpartition("-")[2])
+    journal = Journal(path, incarnation=lambda: VOTERS.get(number, "stranger"))
     journal.open()
     journal.write(Persist(genesis=entries[0], entries=entries))
     journal.close()

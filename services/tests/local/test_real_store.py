@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from emporium.client.linearizability import Order
 from emporium.client.store import Bought, Store
 from emporium.local import processes
 from emporium.local.cluster import LocalCluster
+from emporium.local.commands_group import ACCEPT
 from emporium.local.folder import DataFolder
 from emporium.local.launcher import Launcher
 from emporium.local.processes import ProcessKey
@@ -74,6 +77,15 @@ def buy(folder: DataFolder) -> int:
         bought = store.buy(BOOK)
         assert isinstance(bought, Bought), bought
         return bought.number
+    finally:
+        store.close()
+
+
+def orders_of(folder: DataFolder) -> list[Order]:
+    """All orders, read as an operator."""
+    store = Store(LocalCluster.running(folder).frontends(), token=folder.token())
+    try:
+        return store.orders()
     finally:
         store.close()
 
@@ -141,6 +153,25 @@ def test_backup_and_restore(start_up: StartUp, folder: DataFolder, tmp_path: Pat
     assert stock_of(other) == 4
     assert buy(other) == 3
     assert "GOOD" in run_apart("verify", "--data", str(other.root))
+
+
+def test_force_new_after_the_loss_of_a_majority(start_up: StartUp, folder: DataFolder) -> None:
+    """Two of three order disks are lost: the orders come back with their numbers, and sell on."""
+    up = start_up(folder)
+    for number in (1, 2, 3):
+        assert buy(folder) == number
+    before = orders_of(folder)
+    up.signal(signal.SIGTERM)
+    assert up.ends() == 0
+    for name in ("order-0", "order-2"):
+        shutil.rmtree(folder.replica(name))
+    data = ["--data", str(folder.root)]
+    told = run_apart("group", "force-new", "order", ACCEPT, *data)
+    assert "would begin from order-1" in told
+    start_up(folder)
+    eventually(lambda: orders_of(folder) == before, "all orders are back", timeout_s=SERVES_S)
+    assert buy(folder) == 4
+    assert "GOOD" in run_apart("verify", *data)
 
 
 def test_local_cluster_leaves_nothing() -> None:
