@@ -221,9 +221,13 @@ class Store:
         end = time.monotonic() + deadline_s
         result: Result | None = None
         reason = ""
+        is_open = False  # an earlier try may have bought; only an answer about the id closes that
         while result is None:
             answer, reason = self._try(attempt)
             result = None if answer is None else judge(answer)
+            if is_open and isinstance(result, Refused) and result.reason == MALFORMED:
+                result = None
+            is_open = is_open or answer is None or answer.body.get("definite") is not True
             if result is None and time.monotonic() > end:
                 result = Unknown(request_id, reason)
             elif result is None:
@@ -434,7 +438,8 @@ def _outcome(result: Result) -> str:
     return REFUSED if isinstance(result, Refused) else UNKNOWN
 
 
-REASONS = {404: "unknown_item", 409: "out_of_stock", 422: "conflict", 400: "malformed"}
+MALFORMED = "malformed"
+REASONS = {404: "unknown_item", 409: "out_of_stock", 422: "conflict", 400: MALFORMED}
 
 
 def _judge_order(

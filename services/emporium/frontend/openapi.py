@@ -10,9 +10,16 @@ from typing import Any, Final
 from emporium.editions.files import LONGEST_TOPIC
 from emporium.frontend import fields
 from emporium.frontend.reading import LEVELS, LINEARIZABLE
+from emporium.runtime.web import SCOPE
 
 VERSION: Final = "1.0.0"
 Document = dict[str, Any]
+_OPEN_TEXT: Final = (
+    "A key that was ever answered with definite: false, or got no answer, stays open until this"
+    " route answers it with 200, 201, 404, 409 or 422, or /v1/purchases says recorded or refused."
+    " A later 503 with definite: true doesn't close it: repeat under the same key, never a new one."
+)
+_SCOPE_TEXT: Final = "`definite` speaks of this request, not of earlier ones under its request id"
 _OPERATOR: Final[list[dict[str, list[str]]]] = [{"operator": []}]
 
 
@@ -127,6 +134,7 @@ def _orders() -> Document:
         placed,
         "IdempotencyKey",
         requestBody=_json_request("Purchase"),
+        description=_OPEN_TEXT,
     )
     page = _answers({200: _body("At most 256 orders", "OrderPage")}, 400, 401, 413, 503)
     found = _answers({200: _body("The order", "Order")}, 400, 404, 413, 503)
@@ -340,8 +348,10 @@ def _replica(text: Document, whole: Document, flag: Document) -> Document:
 
 
 def _problem(text: Document, whole: Document, flag: Document) -> Document:
-    definite = {**flag, "description": "Whether what was asked has surely not happened"}
-    always = {"type": text, "title": text, "status": whole, "detail": text, "definite": definite}
+    definite = {**flag, "description": "Whether this request has surely done nothing"}
+    scope = {"const": SCOPE, "description": _SCOPE_TEXT}
+    always = {"type": text, "title": text, "status": whole, "detail": text}
+    always |= {"definite": definite, "scope": scope}
     some = {"field": text, "request_id": text, "hint": whole, "epoch": whole}
     return _record({**always, **some}, *some)
 

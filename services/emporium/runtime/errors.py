@@ -27,8 +27,9 @@
             └── Corrupt           a record or checksum is broken
 
 Each class says its HTTP `status`, the `slug` of its problem type (RFC 9457) and whether it is
-`definite`: True means that what was asked has surely not happened and, tried again, can't happen
-twice. `members()` are the further fields of the problem document.
+`definite`: True means that this request has surely done nothing. It says nothing about earlier
+requests under the same request id: what they left open stays open. `members()` are the further
+fields of the problem document.
 """
 
 from __future__ import annotations

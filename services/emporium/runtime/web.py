@@ -2,9 +2,9 @@
 
 Every input is checked, and an error names the field: query parameters and JSON fields that a route
 doesn't know are refused, as are repeated ones. Errors are problem documents (RFC 9457) with a
-stable `type`, `definite` (did it surely not happen?) and the members of the error. Every answer
-has an `X-Request-Id`: the caller's, when it sent one of the allowed form, or a new one. It is the
-trace through the logs and has nothing to do with the request id of a purchase.
+stable `type`, `definite` (did this request surely do nothing?), its `scope`, and the members of the
+error. Every answer has an `X-Request-Id`: the caller's, when it sent one of the allowed form, or a
+new one. It is the trace through the logs and has nothing to do with the request id of a purchase.
 
 A route takes at most: 2,048 characters of query, `max_body_bytes` of body, 16 parameters.
 """
@@ -38,6 +38,8 @@ LONGEST_QUERY: Final = 2_048
 MOST_PARAMETERS: Final = 16
 REMEMBERED_QUERIES: Final = 4_096
 PROBLEM_TYPE: Final = "urn:emporium:problem:"
+SCOPE: Final = "this request"
+"""What `definite` speaks of: an earlier request under the same request id may still be open."""
 TRACE: Final = "emporium.trace"
 ROUTE: Final = "emporium.route"
 _TRACE_FORM: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -188,6 +190,7 @@ def problem(error: errors.EmporiumError) -> Response:
         "status": error.status,
         "detail": error.detail,
         "definite": error.definite,
+        "scope": SCOPE,
         **error.members(),
     }
     reply = Response(encode(document), error.status, content_type="application/problem+json")
@@ -219,6 +222,7 @@ def _http_problem(error: HTTPException) -> Response:
         "status": status,
         "detail": error.description or error.name,
         "definite": status < _SERVER_ERROR,
+        "scope": SCOPE,
     }
     reply = Response(encode(document), status, content_type="application/problem+json")
     if isinstance(error, MethodNotAllowed) and error.valid_methods:

@@ -156,6 +156,38 @@ def test_one_open_try_makes_a_later_sure_refusal_unknown(shop: Frontend) -> None
     assert len(calls) > 1
 
 
+def test_a_sure_refusal_does_not_close_an_id_that_is_open(shop: Frontend) -> None:
+    """`definite` speaks of its own request: the first try of the id has bought after all."""
+
+    def taken_but_not_told(role: str, replica: int, payload: object) -> object:
+        shop.store(role, replica, payload)
+        return OutcomeUnknown(KEY)
+
+    shop.hub.rule = taken_but_not_told
+    first = order(shop.client, BODY)
+    assert is_problem(first, 503, "outcome-unknown")
+    assert (first.get_json()["definite"], first.get_json()["scope"]) == (False, "this request")
+    shop.hub.beat("order", 0, reigning=False)
+    second = order(shop.client, BODY)
+    assert is_problem(second, 503, "not-serving")
+    assert (second.get_json()["definite"], second.get_json()["scope"]) == (True, "this request")
+    shop.hub.rule = shop.store
+    shop.hub.beat("order", 0, epoch=2)
+    told = shop.client.get(f"/v1/purchases/{KEY}").get_json()
+    assert (told["state"], told["number"]) == ("recorded", 1)
+    assert order(shop.client, BODY).status_code == 200
+    assert len(shop.store.sales) == 1
+
+
+def test_the_document_says_when_an_id_is_closed(shop: Frontend) -> None:
+    """For programs, too."""
+    document = shop.client.get("/v1/openapi.json").get_json()
+    assert "stays open until" in document["paths"]["/v1/orders"]["post"]["description"]
+    problem = document["components"]["schemas"]["Problem"]
+    assert problem["properties"]["scope"]["const"] == "this request"
+    assert "scope" in problem["required"]
+
+
 def test_an_overload_is_told_at_once(shop: Frontend) -> None:
     """Trying again would make it worse."""
     shop.hub.rule = lambda _role, _replica, _payload: Overloaded(2_500)

@@ -32,6 +32,7 @@ def is_problem(answer: Any, status: int, slug: str, field: str = "") -> bool:
     assert seen == (status, f"urn:emporium:problem:{slug}", field, kind), told
     assert told["status"] == status
     assert isinstance(told["definite"], bool)
+    assert told["scope"] == "this request"
     assert answer.headers["X-Request-Id"]
     return True
 
