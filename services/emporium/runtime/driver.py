@@ -313,6 +313,7 @@ def _assemble(
     _log.log(logging.WARNING if opened.outcome == AMNESIAC else logging.INFO, opened.sentence)
     data = restored_data(place, settings.role) or data  # a backup begins the new group
     core = Core(settings.core(data), machine, opened.durable, SYSTEM.now_ms())
+    _warn_of_lease(core)
     stepper = Stepper(
         Node(core, desk(machine)),
         opened.journal,
@@ -334,6 +335,16 @@ def _assemble(
         folder.close()
         raise
     return Running(folder, stepper, transport)
+
+
+def _warn_of_lease(core: Core) -> None:
+    """The lease is fixed in the group's first entry: say so where the settings ask for another."""
+    asked = core.settings.lease_ms
+    if core.genesis is not None and core.lease_ms != asked:
+        _log.warning(
+            "EMPORIUM_LEASE_MS has no effect: the group keeps the lease that it was formed with",
+            extra=logs.fields(asked_ms=f"{asked:g}", lease_ms=f"{core.lease_ms:g}"),
+        )
 
 
 def _transport(

@@ -33,12 +33,13 @@ class Group:
             ports = [int(server.getsockname()[1]) for server in servers]
         self.addresses = ",".join(f"127.0.0.1:{port - 5000}" for port in ports)
         self.folder = folder
+        self.more: dict[str, str] = {}  # further settings
         self.handles: dict[int, ReplicaHandle] = {}
         self._lives: dict[int, Lifecycle] = {}
 
     def settings(self, replica: int) -> CatalogSettings:
         """Those of one replica: quick failure detection."""
-        environ = {
+        environ = self.more | {
             "EMPORIUM_ID": str(replica),
             "EMPORIUM_CATALOG": self.addresses,
             "EMPORIUM_INTERNAL_OFFSET": "5000",
@@ -215,3 +216,21 @@ def test_the_health_port_tells_what_the_replica_is(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="503"):
             page("/readyz")
         assert json.loads(page("/status"))["up"] is False
+
+
+def test_another_lease_on_old_data_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The lease is the one that the group was formed with, and the log says so at a start."""
+    said = "EMPORIUM_LEASE_MS has no effect"
+    with caplog.at_level("WARNING", "emporium"), running(tmp_path) as group:
+        group.settled()
+        group.stop(0)
+        group.start(0)
+        assert said not in caplog.text
+        group.stop(0)
+        group.more = {"EMPORIUM_LEASE_MS": "50"}
+        group.start(0)
+        assert caplog.text.count(said) == 1
+        (line,) = [record for record in caplog.records if said in record.getMessage()]
+        assert vars(line)["fields"] == {"asked_ms": "50", "lease_ms": "200"}
