@@ -24,6 +24,7 @@ from emporium.local.screen import plural
 from emporium.replication.messages import Snapshot
 from emporium.replication.voters import Voters, majority
 from emporium.runtime.backup import backup_of, place_restore
+from emporium.runtime.data_folder import RESTORE
 from emporium.runtime.errors import DataFolderInUse
 
 _COUNTED = {"catalog": "sale", "order": "order"}
@@ -66,6 +67,7 @@ def make_plan(folder: DataFolder, role: str, old: dict[str, Any]) -> Plan:
             f"{folder.command('down')} stops it",
         )
     logs = _read(folder, role, old)
+    _refuse_twice(folder, role, logs)
     chosen = _choose(role, logs)
     _refuse_majority(folder, role, logs, chosen)
     return Plan(folder, role, logs, chosen, replay(role, chosen), _other(folder, role, old))
@@ -81,6 +83,15 @@ def _trouble(log: Log) -> str:
     if log.contents is None:
         return "; ".join(log.report.problems)
     return "" if log.report.group else "its journal is new and holds nothing"
+
+
+def _refuse_twice(folder: DataFolder, role: str, logs: tuple[Log, ...]) -> None:
+    """Done already: the journals are set aside, and every replica has its beginning."""
+    placed = all((folder.replica(log.name) / RESTORE).exists() for log in logs)
+    if placed and all(_trouble(log) for log in logs):
+        raise LocalError(
+            f"the {role} group has its new beginning already", f"{folder.command('up')} forms it"
+        )
 
 
 def _choose(role: str, logs: tuple[Log, ...]) -> Log:

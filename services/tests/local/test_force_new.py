@@ -102,6 +102,7 @@ def test_the_catalog_keeps_its_ledger(
         assert (machine.ledger.length, machine.ledger.chain) == (3, logs.sales[-1].chain)
         assert not (folder.replica(f"catalog-{number}") / JOURNAL).exists()
     assert not (folder.replica("order-0") / "restore").exists()
+    assert "has its new beginning already" in run(capsys, folder, "catalog", ACCEPT)
 
 
 def test_the_newest_epoch_wins_over_the_longest_log(
