@@ -132,14 +132,16 @@ def fault_hooks(replica: Replica, limits: web.Limits, recover_ms: float) -> Blue
     @routes.route("/shutdown", methods=["GET", "POST"])
     def shut_down() -> Response:
         _allow_hook(limits)
-        replica.operation("shutdown")
+        if replica.up:  # asked again, nothing happens and nothing is logged
+            replica.operation("shutdown")
         replica.shutdown()
         return web.answer({"result": "Succeed"}, 200, {"Cache-Control": "no-store"})
 
     @routes.route("/recover", methods=["GET", "POST"])
     def recover() -> Response:
         _allow_hook(limits)
-        replica.operation("recover")
+        if not replica.up:
+            replica.operation("recover")
         replica.recover(recover_ms)
         return web.answer({"result": "Succeed"}, 200, {"Cache-Control": "no-store"})
 

@@ -12,13 +12,14 @@ caches and the other group over theirs; a holder's messages over the stream that
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from emporium.replication.effects import FromHolder, Lost, Probed, Received, Request, Seen
-from emporium.replication.failures import Overloaded
+from emporium.replication.failures import OutcomeUnknown, Overloaded
 from emporium.replication.messages import (
     Envelope,
     Heartbeat,
@@ -83,11 +84,18 @@ class StreamToken:
     id: int
     started_ms: float
     clock: Clock
+    asked: str = ""  # the kind of request
+    trace: str = ""  # of the request from outside that this one belongs to
 
     def answer(self, payload: object, timings: tuple[tuple[str, float], ...]) -> None:
         """Send the answer to whoever asked, if it is still there."""
         took_ms = round(self.clock.now_ms() - self.started_ms, 3)
         self.stream.send(Answered(self.id, payload, timings, took_ms))
+        level = logging.INFO if isinstance(payload, OutcomeUnknown) else logging.DEBUG
+        if self.trace and _log.isEnabledFor(level):
+            with logs.request(self.trace):
+                told = logs.fields(asked=self.asked, answer=type(payload).__name__, ms=took_ms)
+                _log.log(level, "answered", extra=told)
 
 
 class StreamTransport:
@@ -195,7 +203,8 @@ class StreamTransport:
 
     def _asked(self, stream: Stream, ask: Ask) -> None:
         now = self._clock.now_ms()
-        token = StreamToken(stream, ask.id, now, self._clock)
+        kind = type(ask.payload).__name__
+        token = StreamToken(stream, ask.id, now, self._clock, kind, ask.request_id)
         if not self._deliver(Request(token, ask.payload, now + ask.deadline_ms)):
             token.answer(Overloaded(RETRY_AFTER_MS), ())
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hmac
 import itertools
 import json
+import logging
 import math
 import re
 import secrets
@@ -22,11 +23,17 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, UnsupportedMediaType
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 
 from emporium.runtime import errors, logs
 from emporium.runtime.clock import SYSTEM
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
 
 LONGEST_QUERY: Final = 2_048
 MOST_PARAMETERS: Final = 16
+LONGEST_ID: Final = 128
 REMEMBERED_QUERIES: Final = 4_096
 PROBLEM_TYPE: Final = "urn:emporium:problem:"
 SCOPE: Final = "this request"
@@ -134,18 +142,30 @@ class Traced:
             self._count(quick.route, 200, started)
             return (quick.body,)
         environ[TRACE] = trace
-        status = 0
+        status, purchase = 0, environ.get("HTTP_IDEMPOTENCY_KEY", "")[:LONGEST_ID]
 
         def start(line: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            nonlocal status
+            nonlocal status, purchase
             status = int(line[:3])
+            purchase = next((v for name, v in headers if name == "Idempotency-Key"), purchase)
             headers.append(("X-Request-Id", trace))
             return start_response(line, headers, *rest)
 
         with logs.request(trace):
             answer = self._app(environ, start)
+            self._tell(environ, status, purchase, started)
         self._count(environ.get(ROUTE, "other"), status, started)
         return answer
+
+    def _tell(self, environ: WSGIEnvironment, status: int, purchase: str, started: float) -> None:
+        """A line for each write and each failure; for reads only where all is logged."""
+        method = environ.get("REQUEST_METHOD", "")
+        matters = status >= HTTPStatus.INTERNAL_SERVER_ERROR or purchase or method != "GET"
+        level = logging.INFO if matters else logging.DEBUG
+        if _log.isEnabledFor(level):
+            took = round(SYSTEM.now_ms() - started, 1)
+            told = {"method": method, "route": environ.get(ROUTE, "other"), "status": status}
+            _log.log(level, "answered", extra=logs.fields(**told, ms=took, purchase=purchase))
 
     def _count(self, route: str, status: int, started: float) -> None:
         if self._metrics is not None:
@@ -282,9 +302,7 @@ def json_body(*known: str) -> dict[str, Any]:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("the body must be application/json")
     try:
-        document = json.loads(
-            request.get_data(cache=False), object_pairs_hook=_object, parse_constant=_no_constant
-        )
+        document = json.loads(_body(), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         if isinstance(error, _Repeated):
             raise errors.BadRequest(str(error), f"{error} is there more than once") from None
@@ -295,6 +313,18 @@ def json_body(*known: str) -> dict[str, Any]:
         if name not in known:
             raise errors.BadRequest(name[:64], f"no such field; there are: {', '.join(known)}")
     return document
+
+
+def _body() -> bytes:
+    """The whole body. Raises the error for 413 also where no length was announced: such a body
+    would otherwise be cut without a word."""
+    limit = request.max_content_length
+    if request.content_length is not None or limit is None:
+        return request.get_data(cache=False)
+    body: bytes = request.environ["wsgi.input"].read(limit + 1)
+    if len(body) > limit:
+        raise RequestEntityTooLarge(f"a body has at most {limit} bytes")
+    return body
 
 
 def refuse_head() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -253,6 +254,25 @@ def test_other_media_types_and_long_bodies_are_refused(shop: Frontend) -> None:
     assert is_problem(answer, 415, "unsupported-media-type")
     long = {"item": "1", "quantity": 1, "side": "x" * 3_000}
     assert is_problem(order(shop.client, long), 413, "too-large")
+
+
+def test_a_body_without_a_length_is_not_cut(shop: Frontend) -> None:
+    """Chunked: too long is 413, whatever its beginning looks like; short enough is read whole."""
+    begun = json.dumps({"item": "1", "quantity": 1}).encode()
+
+    def send(body: bytes) -> Any:
+        return shop.client.post(
+            "/v1/orders",
+            headers={"Idempotency-Key": KEY, "Content-Type": "application/json"},
+            environ_overrides={
+                "wsgi.input": io.BytesIO(body),
+                "wsgi.input_terminated": True,
+                "HTTP_TRANSFER_ENCODING": "chunked",
+            },
+        )
+
+    assert is_problem(send(begun + b" " * 70_000 + b"GARBAGE"), 413, "too-large")
+    assert send(begun).status_code == 201
 
 
 def test_a_query_on_an_order_is_refused(shop: Frontend) -> None:

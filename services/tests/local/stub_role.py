@@ -1,7 +1,7 @@
 """A role that does next to nothing, for the tests of how every role is served.
 
 `python -m tests.local.stub_role ROLE` serves it as `emporium.runtime.serve` would serve the real
-one. STUB_FAILS names an error with which it can't be built; STUB_LINGER_MS and STUB_HEADER_MS
+one. STUB_FAILS names an error with which it can't be built; STUB_LINGER_MS and STUB_ARRIVAL_MS
 shorten what would take seconds.
 """
 
@@ -62,7 +62,7 @@ def main() -> int:
     module.build = build
     sys.modules[module.__name__] = module
     worker.FrontendWorker.linger_ms = float(os.environ.get("STUB_LINGER_MS", "3000"))
-    worker.HEADER_MS = float(os.environ.get("STUB_HEADER_MS", "10000"))
+    worker.ARRIVAL_MS = float(os.environ.get("STUB_ARRIVAL_MS", "10000"))
     return serve.main(sys.argv[1:], dict(os.environ))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -216,20 +217,63 @@ def test_request_lines_and_headers_are_bounded(
         replica.worker()
         with socket.create_connection(("127.0.0.1", replica.port), timeout=10) as connection:
             connection.sendall("\r\n".join([*lines, "", ""]).encode())
-            assert connection.recv(100).split()[1] == str(status).encode()
+            answer = connection.recv(2000)
+            assert answer.split()[1] == str(status).encode()
+            assert b"application/problem+json" in answer
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == status
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET /pid HTTP/1.1\r\nHost: a\r\nX-Slow: ",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\nhalf",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0000000000000000000050\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n0\r\n\r\n",
+    ],
+    ids=["silent", "half a head", "half a body", "half a chunked body", "padded", "false end"],
+)
+def test_clients_that_say_half_a_request_hold_no_thread(tmp_path: Path, begun: bytes) -> None:
+    """Far more of them than there are threads, and others are answered while they wait."""
+    with served(tmp_path, "catalog", STUB_ARRIVAL_MS="60000") as replica:
+        replica.worker()
+        slow = [socket.create_connection(("127.0.0.1", replica.port), 10) for _ in range(40)]
+        for connection in slow:
+            connection.sendall(begun)
+        for _ in range(5):
+            with closing(replica.connect()) as good:
+                good.request("GET", "/pid")
+                assert good.getresponse().status == 200
+        for connection in slow:
+            connection.close()
 
 
 def test_a_request_that_trickles_in_is_cut_off(tmp_path: Path) -> None:
-    """Slow clients, more of them than there are threads, don't keep others out for long."""
-    with served(tmp_path, "catalog", STUB_HEADER_MS="300") as replica:
-        pid = replica.worker()
-        slow = [socket.create_connection(("127.0.0.1", replica.port), 10) for _ in range(8)]
-        for connection in slow:
-            connection.sendall(b"GET /pid HTTP/1.1\r\nHost: a\r\nX-Slow: ")
-        assert replica.worker() == pid
-        for connection in slow:
-            assert connection.recv(100) == b""
-            connection.close()
+    """What has not come whole in time is closed."""
+    with served(tmp_path, "catalog", STUB_ARRIVAL_MS="300") as replica:
+        replica.worker()
+        with socket.create_connection(("127.0.0.1", replica.port), 10) as slow:
+            slow.sendall(b"GET /pid HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+            assert slow.recv(100) == b""
+
+
+def test_a_request_in_pieces_is_put_together(tmp_path: Path) -> None:
+    """Head and body in many packets, and a client that waits to be told to go on."""
+    with served(tmp_path, "catalog") as replica:
+        replica.worker()
+        with socket.create_connection(("127.0.0.1", replica.port), 10) as connection:
+            text = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
+            for byte in text:
+                connection.send(bytes([byte]))
+            connection.sendall(b"Expect: 100-continue\r\n\r\n")
+            assert connection.recv(25).startswith(b"HTTP/1.1 100")
+            connection.sendall(b"body")
+            answer = b""
+            while not answer.endswith(b"body"):
+                answer += connection.recv(1000)
+            assert b"200 OK" in answer
 
 
 def test_a_body_comes_through(tmp_path: Path) -> None:
