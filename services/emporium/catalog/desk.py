@@ -275,7 +275,10 @@ class CatalogDesk:
         if answer.status == NOT_REIGNING:
             port.reply(request.token, NotReigning(port.primary, port.epoch))
         elif answer.status != READY:
-            port.reply(request.token, Unavailable("no majority confirmed the read in time"))
+            port.reply(
+                request.token,
+                Unavailable("this replica is not serving yet, or no majority confirmed the read"),
+            )
         else:
             found = self._found(port, request.payload)
             port.reply(request.token, found, index=self._read_index(port, level))

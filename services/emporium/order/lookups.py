@@ -140,4 +140,4 @@ class OrderLookups:
 def _not_read(port: Port, answer: Answer) -> NotReigning | Unavailable:
     if answer.status == NOT_REIGNING:
         return NotReigning(port.primary, port.epoch)
-    return Unavailable("no majority confirmed the read in time")
+    return Unavailable("this replica is not serving yet, or no majority confirmed the read")

@@ -365,7 +365,10 @@ def test_a_read_that_nobody_confirms_is_unavailable() -> None:
     """Said by the core, or by the clock; no operation line for it."""
     replica = catalog()
     for status, expected in (
-        (UNAVAILABLE, Unavailable("no majority confirmed the read in time")),
+        (
+            UNAVAILABLE,
+            Unavailable("this replica is not serving yet, or no majority confirmed the read"),
+        ),
         (NOT_REIGNING, NotReigning(0, 1)),
     ):
         replica.ask(QueryItem("2", "linearizable"))
