@@ -157,11 +157,6 @@ def check_readme() -> None:
     compare(CHART / "README.md", readme())
 
 
-def check_images() -> None:
-    """Two clones of the last commit give the same images."""
-    run(sys.executable, ROOT / "images" / "build.py", "compare", timeout_s=TOOL_S)
-
-
 CHECKS: Final[dict[str, Callable[[], None]]] = {
     "helm lint --strict": check_lint,
     "examples": check_examples,
@@ -169,7 +164,6 @@ CHECKS: Final[dict[str, Callable[[], None]]] = {
     "helm-unittest": check_units,
     "kube-score": check_score,
     "README": check_readme,
-    "images of two clones": check_images,
 }
 
 
