@@ -400,7 +400,6 @@ class Core:
     def _on_persisted(self, _event: fx.Persisted) -> None:
         self.durable = self.log.last_index
         self.elections.own_promise_persisted()
-        self.following.acknowledge()
 
     def _on_holder(self, event: fx.FromHolder) -> None:
         self.gate.on_message(event.message)

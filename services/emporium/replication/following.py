@@ -96,9 +96,6 @@ class Following:
         if epoch == self.verified_epoch:
             self._learn(commit, released)
 
-    def acknowledge(self) -> None:
-        """The step's transaction is on stable storage (answers left with it)."""
-
     def on_snapshot(self, peer: Peer, part: m.InstallSnapshot) -> None:
         """Collect the parts of a snapshot; install it when it is whole and ahead of us."""
         core = self.core

@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from emporium.runtime import logs
+from emporium.runtime import logs, web
 from emporium.runtime.arrivals import Arrival, Arriving, arrival
 from emporium.runtime.clock import SYSTEM
 from emporium.runtime.lifecycle import PROCESS
@@ -215,12 +215,12 @@ class FrontendWorker(EmporiumWorker):
 def write_problem(sock: Any, status: int, reason: str, detail: str) -> None:
     """Refuse what isn't HTTP enough to reach the application, as a problem document."""
     document = {
-        "type": "urn:emporium:problem:malformed-request",
+        "type": f"{web.PROBLEM_TYPE}malformed-request",
         "title": reason,
         "status": status,
         "detail": detail[:200],
         "definite": True,
-        "scope": "this request",
+        "scope": web.SCOPE,
     }
     body = json.dumps(document).encode()
     head = (
