@@ -132,6 +132,31 @@ def check_units() -> None:
     run(tool("helm-unittest"), "--color=false", CHART)
 
 
+def job_name(values: Sequence[str]) -> str:
+    """What the scenario job is called when these values are set."""
+    given = [part for value in ("client.job.enabled=true", *values) for part in ("--set", value)]
+    text = run(tool("helm"), "template", RELEASE[0], CHART, *RELEASE[1:], *given)
+    return re.findall(r"(?m)^  name: (.*-client-[0-9a-f]{8})$", text)[0]
+
+
+def check_job() -> None:
+    """A Job can't be changed: what it runs is in its name. Other values leave a running one be."""
+    first = job_name(())
+    for values, another in (
+        (("image.tags.catalog=v2", "catalog.resources.limits.memory=1Gi"), False),
+        (("logLevel=debug", "requests.timeoutMs=4000", "secrets.generation=2"), False),
+        (("podAnnotations.a=b", "client.smoke.deadlineSeconds=9", "spread=nodes"), False),
+        (("image.tag=v2",), True),
+        (("image.tags.client=v2",), True),
+        (("client.job.args={--all}",), True),
+        (("client.job.nodeSelector.a=b",), True),
+        (("order.replicas=5",), True),
+    ):
+        if (job_name(values) != first) is not another:
+            what = "stays" if another else "is replaced"
+            raise CheckFailedError(f"with {', '.join(values)} the scenario job {what}")
+
+
 def check_score() -> None:
     """kube-score; NOT_SCORED has the exceptions."""
     ignored = [part for name in NOT_SCORED for part in ("--ignore-test", name)]
@@ -162,6 +187,7 @@ CHECKS: Final[dict[str, Callable[[], None]]] = {
     "examples": check_examples,
     "kubeconform": check_schemas,
     "helm-unittest": check_units,
+    "job": check_job,
     "kube-score": check_score,
     "README": check_readme,
 }

@@ -58,6 +58,6 @@ app.kubernetes.io/component: {{ .role }}
 {{- with get $image.digests .role -}}
 {{- printf "%s@%s" $name . -}}
 {{- else -}}
-{{- printf "%s:%s" $name ($image.tag | default .root.Chart.AppVersion) -}}
+{{- printf "%s:%s" $name (coalesce (get $image.tags .role) $image.tag .root.Chart.AppVersion) -}}
 {{- end -}}
 {{- end }}

@@ -1,4 +1,5 @@
-{{/* The spec of a client's pod, but for what it runs; `token`: may it ask the API server? */}}
+{{/* The spec of a client's pod, but for what it runs; `token`: may it ask the API server?
+`nodeSelector`: where it runs, if not where every pod may. */}}
 {{- define "emporium.clientPod" -}}
 {{- $v := .root.Values -}}
 restartPolicy: Never
@@ -10,7 +11,7 @@ terminationGracePeriodSeconds: 5
 {{- with $v.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with $v.nodeSelector }}
+{{- with .nodeSelector | default $v.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -45,4 +46,38 @@ containers:
       {{- include "emporium.mounts" . | nindent 6 }}
       - name: report
         mountPath: /report
+{{- end }}
+
+{{- define "emporium.jobSpec" -}}
+{{- $v := .Values -}}
+{{- $command := concat (list "python3" "-m" "emporium.client.job") $v.client.job.args -}}
+{{- $job := dict "root" . "role" "client" "token" true "command" $command "nodeSelector" $v.client.job.nodeSelector -}}
+backoffLimit: 0
+completions: 1
+parallelism: 1
+activeDeadlineSeconds: {{ int $v.client.job.deadlineSeconds }}
+# Without this, a Job whose pod was evicted only says that it failed.
+podFailurePolicy:
+  rules:
+    - action: FailJob
+      onPodConditions:
+        - type: DisruptionTarget
+          status: "True"
+template:
+  metadata:
+    labels:
+      {{- include "emporium.selector" $job | nindent 6 }}
+      {{- with $v.podLabels }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+    annotations:
+      cluster-autoscaler.kubernetes.io/safe-to-evict: "false"
+  spec:
+    {{- include "emporium.clientPod" $job | nindent 4 }}
+{{- end }}
+
+{{/* What a Job runs can't be changed. So its name has a hash of it: other arguments or another image
+make another Job, and Helm removes the old one; any other upgrade leaves a running one alone. */}}
+{{- define "emporium.jobName" -}}
+{{- include "emporium.roleName" (dict "root" . "role" "client") }}-{{ include "emporium.jobSpec" . | sha256sum | trunc 8 }}
 {{- end }}
