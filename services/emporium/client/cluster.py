@@ -14,14 +14,14 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import requests
 
-KILL, PAUSE, WIPE, CUT = "kill", "pause", "wipe", "cut"
+KILL, PAUSE, LOSE_DISK, CUT = "kill", "pause", "lose-disk", "cut"
 ROLES = ("frontend", "cache", "catalog", "order")
 GROUPS = ("catalog", "order")
 STATUS_TIMEOUT_S = 1.0
@@ -95,7 +95,8 @@ class Cluster(Protocol):
     """What a scenario may do. Names are member names; times in seconds."""
 
     def drills(self) -> frozenset[str]:
-        """Which of KILL, PAUSE, WIPE and CUT (which brings delays too) this cluster can do."""
+        """Which of KILL, PAUSE, LOSE_DISK and CUT (which brings delays too) this cluster can do,
+        and which words `drill` takes."""
 
     def frontends(self) -> list[str]:
         """Base URLs of all frontends, in id order, running or not."""
@@ -112,8 +113,12 @@ class Cluster(Protocol):
     def kill(self, name: str, signal: int = 9) -> None:
         """Send a signal; with 9 the process is gone when this returns. Raises DrillError."""
 
+    def kill_all(self, names: Sequence[str], signal: int = 9) -> None:
+        """`kill` of all of them at once. Raises DrillError."""
+
     def start(self, name: str) -> None:
-        """Start a process that doesn't run; returns before it serves. Raises DrillError."""
+        """Have a process that was killed run again; returns before it serves. Where the substrate
+        brings processes back by itself there is nothing to do. Raises DrillError."""
 
     def pause(self, name: str) -> None:
         """Stop a process from running, without its knowledge. Raises DrillError."""
@@ -121,8 +126,13 @@ class Cluster(Protocol):
     def resume(self, name: str) -> None:
         """Let a paused process run again. Raises DrillError."""
 
-    def wipe(self, name: str) -> None:
-        """Delete the data folder of a process that doesn't run. Raises DrillError."""
+    def lose_disk(self, name: str) -> None:
+        """Kill a process and delete its data folder; both are gone when this returns. Raises
+        DrillError."""
+
+    def drill(self, verb: str, **about: str) -> dict[str, Any]:
+        """Do what only some substrate can (`client/hands.py` has the words), and give what was
+        told of it. Raises DrillError."""
 
     def cut(self, source: str, target: str) -> None:
         """From now on nothing that `source` sends arrives at `target`. Raises DrillError."""
@@ -146,13 +156,15 @@ class Cluster(Protocol):
         """Poll until the condition holds. Raises DeadlinePassedError, which names `what`."""
 
 
-def wait_until(condition: Callable[[], object], deadline_s: float, what: str) -> None:
-    """Poll every 50 ms until the condition is true. Raises DeadlinePassedError."""
+def wait_until(
+    condition: Callable[[], object], deadline_s: float, what: str, poll_s: float = POLL_S
+) -> None:
+    """Poll until the condition is true. Raises DeadlinePassedError."""
     end = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > end:
             raise DeadlinePassedError(f"not within {deadline_s:g} s: {what}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def read_status(health: str, timeout_s: float = STATUS_TIMEOUT_S) -> dict[str, Any] | None:
@@ -238,6 +250,19 @@ class HttpCluster:
         with ThreadPoolExecutor(len(chosen)) as pool:  # a paused one delays nobody else
             told = pool.map(lambda m: read_status(m.health) if m.running else None, chosen)
             return [with_status(m, each) for m, each in zip(chosen, told, strict=True)]
+
+    def kill(self, name: str, signal: int = 9) -> None:
+        """The adapter's."""
+        raise NotImplementedError
+
+    def kill_all(self, names: Sequence[str], signal: int = 9) -> None:
+        """Each `kill` in a thread of its own: no blow waits for the end of another process."""
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(lambda name: self.kill(name, signal), names))
+
+    def drill(self, verb: str, **about: str) -> dict[str, Any]:
+        """There is nothing more that can be done by default."""
+        raise DrillError(f"this cluster can't {verb} {about}")
 
     def cut(self, source: str, target: str) -> None:
         """Tell `source` to drop what it sends to `target`."""

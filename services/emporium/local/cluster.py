@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from emporium.client.cluster import CUT, KILL, PAUSE, WIPE, DrillError, HttpCluster, Member
+from emporium.client.cluster import CUT, KILL, LOSE_DISK, PAUSE, DrillError, HttpCluster, Member
 from emporium.local import processes
 from emporium.local.errors import LocalError
 from emporium.local.folder import DataFolder
@@ -97,7 +97,7 @@ class LocalCluster(HttpCluster):
 
     def drills(self) -> frozenset[str]:
         """Everything, and cuts where the fault routes are open."""
-        own = {KILL, PAUSE, WIPE}
+        own = {KILL, PAUSE, LOSE_DISK}
         return frozenset(own | {CUT} if self.launcher.plan.faults else own)
 
     def members(self) -> list[Member]:
@@ -149,13 +149,11 @@ class LocalCluster(HttpCluster):
         with _as_drill():
             self.launcher.resume(name)
 
-    def wipe(self, name: str) -> None:
-        """Delete the data folder of a replica that doesn't run."""
-        place = self.launcher.plan.place(name)
-        if self.launcher.state(name) != "dead":
-            raise DrillError(f"{name} runs; its data folder can't be deleted")
-        if place.role not in GROUPS:
+    def lose_disk(self, name: str) -> None:
+        """Kill -9, and delete the replica's data folder."""
+        if self.launcher.plan.place(name).role not in GROUPS:
             raise DrillError(f"{name} has no data folder")
+        self.kill(name)
         shutil.rmtree(self.folder.replica(name), ignore_errors=True)
 
     def logs(self, name: str) -> list[str]:

@@ -175,7 +175,7 @@ def test_force_new_after_the_loss_of_a_majority(start_up: StartUp, folder: DataF
 
 
 def test_local_cluster_leaves_nothing() -> None:
-    """The adapter for scenarios: kill, start, pause, resume, wipe; then nothing is left."""
+    """The adapter for scenarios: kill, start, pause, resume, lose a disk; then nothing is left."""
     with LocalCluster.fresh({"frontend": 1, "catalog": 3, "order": 1}, cache_mode="off") as cluster:
         keys = set(cluster.launcher.keys().values())
         root = cluster.folder.root
@@ -185,7 +185,7 @@ def test_local_cluster_leaves_nothing() -> None:
         before = cluster.replicas("catalog")[2]
         cluster.kill("catalog-2")
         assert not cluster.member("catalog-2").running
-        cluster.wipe("catalog-2")
+        cluster.lose_disk("catalog-2")
         cluster.start("catalog-2")
         cluster.wait_until(
             lambda: all(replica.healthy for replica in cluster.replicas("catalog")),

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -338,7 +338,7 @@ class FakeCluster:
 
     def __init__(self, store: FakeStore) -> None:
         self.store = store
-        self._drills = frozenset({cluster.KILL, cluster.PAUSE, cluster.WIPE, cluster.CUT})
+        self._drills = frozenset({cluster.KILL, cluster.PAUSE, cluster.LOSE_DISK, cluster.CUT})
 
     @classmethod
     @contextmanager
@@ -433,10 +433,16 @@ class FakeCluster:
                 notes["old_epoch_refused"] = notes.get("old_epoch_refused", 0) + 1
             self.store.elect()
 
-    def wipe(self, name: str) -> None:
-        process = self.store.processes[name]
-        assert not process.pid
-        process.incarnation += "b"
+    def kill_all(self, names: Sequence[str], signal: int = 9) -> None:
+        for name in names:
+            self.kill(name, signal)
+
+    def lose_disk(self, name: str) -> None:
+        self.kill(name)
+        self.store.processes[name].incarnation += "b"
+
+    def drill(self, verb: str, **about: str) -> dict[str, Any]:
+        raise cluster.DrillError(f"a fake store has no {verb} {about}")
 
     def cut(self, source: str, target: str) -> None:
         with self.store.lock:

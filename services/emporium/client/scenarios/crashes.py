@@ -48,12 +48,7 @@ def _crash(stage: Stage, victim: Replica) -> None:
     killed = now_ns()
     stage.cluster.kill(victim.name)
     stage.memory[victim.name] = victim
-    gone = stage.replica(victim.name)
-    stage.evidence(
-        f"{victim.name} is killed",
-        (not gone.answers and gone.process != victim.process) or not gone.pid,
-        f"pid {victim.pid}",
-    )
+    stage.all_gone([victim])
     _buy_copies(stage)
     stage.result.figures["longest_gap_s"] = _longest_gap_s(stage, killed)
     wanted = min(stock, COPIES)

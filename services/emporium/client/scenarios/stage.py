@@ -6,7 +6,7 @@ proof that its fault really happened, and the verbs of this class for what it do
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -178,6 +178,17 @@ class Stage:
             self.cluster.start(name)
         self.wait_healthy(*names)
         return [self.replica(name) for name in names]
+
+    def all_gone(self, victims: Sequence[Replica]) -> None:
+        """Evidence that these processes have ended, and no successor serves in their place yet."""
+        names = {victim.name: victim.process or str(victim.pid) for victim in victims}
+        now = {r.name: r for r in self.cluster.replicas() if r.name in names}
+        alive = [n for n, r in now.items() if r.answers and names[n] == (r.process or str(r.pid))]
+        self.evidence(
+            f"{', '.join(names)} killed",
+            not alive and not all(replica.healthy for replica in now.values()),
+            f"{', '.join(alive)} runs on" if alive else f"process {', '.join(names.values())}",
+        )
 
     def new_process(self, before: Replica, after: Replica) -> None:
         """Evidence that a process is another one than before."""

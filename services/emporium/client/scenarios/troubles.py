@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from emporium.client.cluster import CUT, GROUPS, KILL, PAUSE, WIPE, DeadlinePassedError, Replica
+from emporium.client.cluster import CUT, GROUPS, LOSE_DISK, PAUSE, DeadlinePassedError, Replica
 from emporium.client.history import BUY
 from emporium.client.items import LOAD_ITEMS
 from emporium.client.scenarios.stage import Stage
@@ -102,11 +102,10 @@ def retry_storm(stage: Stage) -> None:
 
 def lost_disk(stage: Stage) -> None:
     """A backup of each group loses its data folder: it returns as a learner, then votes again."""
-    stage.needs(KILL, WIPE)
+    stage.needs(LOSE_DISK)
     victims = [stage.backups(role)[-1] for role in GROUPS]
     for victim in victims:
-        stage.cluster.kill(victim.name)
-        stage.cluster.wipe(victim.name)
+        stage.cluster.lose_disk(victim.name)
     stage.go_on_buying()
     after = stage.start_again(*[victim.name for victim in victims])
     for victim, replica in zip(victims, after, strict=True):
