@@ -60,14 +60,14 @@ class Vitals:
 
     @property
     def hears_majority(self) -> bool:
-        """Whether a majority of the voters was heard within the timeout, this one included."""
+        """Whether a majority of the voters was heard within the timeout, this one included if it is
+        one. Voters by incarnation: whoever came back without its disk isn't the voter whose id it
+        has, so learners that hear each other hear nobody."""
         core = self.core
-        alive = sum(
-            replica == core.replica or self.alive(core.peers[replica])
-            for replica in core.voters.ids
-            if replica == core.replica or replica in core.peers
-        )
-        return bool(core.voters.ids) and alive >= core.voters.majority
+        heard = [(p.replica, p.incarnation) for p in core.peers.values() if self.alive(p)]
+        heard.append((core.replica, core.incarnation))
+        voters = sum(core.voters.counts(*one, core.commit) for one in heard)
+        return voters >= core.voters.majority
 
     @property
     def clock_ahead(self) -> bool:

@@ -4,6 +4,7 @@ the faults between replicas, and the good-bye."""
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from emporium.runtime.driver import ReplicaHandle, build_replica
 from emporium.runtime.lifecycle import Lifecycle
 from emporium.runtime.settings import CatalogSettings, read
 from tests.unit.catalog_data import DATA
-from tests.waiting import eventually
+from tests.waiting import eventually, never
 
 
 class Group:
@@ -156,6 +157,31 @@ def test_all_replicas_come_back_from_their_disks(tmp_path: Path) -> None:
         assert stock(group.handles[1]) == 4
         assert (after["group"], after["incarnation"]) == (before["group"], before["incarnation"])
         assert after["epoch"] > before["epoch"]
+
+
+def test_two_lost_disks_of_three_are_seen_at_every_replica(tmp_path: Path) -> None:
+    """All run and hear each other, and the gauge behind the alert says that it is no majority."""
+    with running(tmp_path) as group:
+        first = group.settled()
+        assert first.status()["hears_majority"]
+        lost = [replica for replica in range(3) if group.handles[replica] is not first][:2]
+        for replica in lost:
+            group.stop(replica)
+            shutil.rmtree(tmp_path / str(replica))
+        for replica in lost:
+            group.start(replica)
+
+        def told() -> list[tuple[object, object]]:
+            found = [group.handles[replica].status() for replica in range(3)]
+            return [(each["group"] != "", each["hears_majority"]) for each in found]
+
+        eventually(lambda: told() == [(True, False)] * 3, "no majority, at all three")
+        never(lambda: told() != [(True, False)] * 3, "a majority", for_s=0.5)
+        port = group.settings(lost[0]).health_port
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+            lines = page.read().decode().splitlines()
+        (gauge,) = [line for line in lines if line.startswith("emporium_hears_majority{")]
+        assert float(gauge.split()[-1]) == 0
 
 
 def test_a_primary_that_cannot_be_heard_is_replaced(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ are played, and everything that is worth a line is compared with what stands bel
     cut A>B / mend A>B         one direction of the network
     quiet / loud               print notes and answers only / messages too
     status                     one line per replica
+    hearing                    who says that it hears a majority
     log ID                     the log: index/epoch kind [command]
 
 Lines: `A > B Message ...` is sent, `A note ...` noted, `A answers TOKEN STATUS ...` answered.
@@ -215,6 +216,13 @@ class Group:
                 f"{process.replica} {core.state.value} {kind} epoch {core.epoch} commit"
                 f" {core.commit} applied {core.applied} last {core.log.last_index}"
             )
+
+    def do_hearing(self) -> None:
+        """See the module."""
+        for process in self._processes:
+            if process.core is not None:
+                heard = "a majority" if process.core.vitals.hears_majority else "no majority"
+                self.lines.append(f"{process.replica} hears {heard}")
 
     def do_log(self, name: str) -> None:
         """See the module."""
