@@ -110,6 +110,12 @@ class Cluster(Protocol):
     def replicas(self, role: str = "") -> list[Replica]:
         """Every process (of a role), by role and id, with its status asked just now."""
 
+    def pods(self, role: str) -> list[str]:
+        """What the substrate runs of a role, known to the store or not. Raises DrillError."""
+
+    def reachable(self) -> bool:
+        """Whether the substrate's own control (an API server) answers."""
+
     def kill(self, name: str, signal: int = 9) -> None:
         """Send a signal; with 9 the process is gone when this returns. Raises DrillError."""
 
@@ -250,6 +256,14 @@ class HttpCluster:
         with ThreadPoolExecutor(len(chosen)) as pool:  # a paused one delays nobody else
             told = pool.map(lambda m: read_status(m.health) if m.running else None, chosen)
             return [with_status(m, each) for m, each in zip(chosen, told, strict=True)]
+
+    def pods(self, role: str) -> list[str]:
+        """The members that run."""
+        return [member.name for member in self.members() if member.role == role and member.running]
+
+    def reachable(self) -> bool:
+        """Where nothing lies between."""
+        return True
 
     def kill(self, name: str, signal: int = 9) -> None:
         """The adapter's."""

@@ -44,6 +44,8 @@ CUT_NODE, HEAL_NODE, DRAIN_NODE, UNCORDON_NODE = (
 )
 EVICT_POD, CRASH_NODE, RESTART_NODE = "evict-pod", "crash-node", "restart-node"
 UPGRADE, ROLLBACK, API_OUTAGE, COLLECT = "upgrade", "rollback", "api-outage", "collect"
+SCALE: Final = "scale"
+"""No verb of the hands: the job's pod may do that itself."""
 VERBS: Final = (
     *(KILL_PROCESS, FREEZE, THAW, LOSE_DISK),
     *(CUT_NODE, HEAL_NODE, DRAIN_NODE, UNCORDON_NODE),

@@ -77,18 +77,18 @@ def main(arguments: Sequence[str]) -> int:
     until = time.monotonic() + seconds
     whole = True
     for address in found.frontend:
-        lacks = wait_until_whole(_getter(str(address)), max(0.0, until - time.monotonic()))
+        lacks = wait_until_whole(getter(f"http://{address}"), max(0.0, until - time.monotonic()))
         print(f"{address}: {'; '.join(lacks) or 'the store is whole'}")
         whole = whole and not lacks
     return 0 if whole else 1
 
 
-def _getter(address: str) -> Get:
-    """GET at one frontend."""
+def getter(base: str) -> Get:
+    """GET at one frontend, by its base URL."""
     session = requests.Session()
 
     def get(path: str) -> Any:
-        answer = session.get(f"http://{address}{path}", timeout=ANSWER_S)
+        answer = session.get(f"{base}{path}", timeout=ANSWER_S)
         answer.raise_for_status()
         return answer.json()
 

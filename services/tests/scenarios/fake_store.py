@@ -399,6 +399,12 @@ class FakeCluster:
             incarnation=process.incarnation,
         )
 
+    def pods(self, role: str) -> list[str]:
+        return [p.name for p in self.store.processes.values() if p.role == role and p.pid]
+
+    def reachable(self) -> bool:
+        return True
+
     def kill(self, name: str, signal: int = 9) -> None:
         assert signal == 9
         with self.store.lock:

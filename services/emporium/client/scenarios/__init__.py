@@ -1,4 +1,5 @@
-"""The scenarios: the seeds' tests 1-8 and ours, 9-16, each with a computed verdict."""
+"""The scenarios: the seeds' tests 1-8 and ours, 9-16, and Kubernetes' own, 21-37,
+each with a computed verdict."""
 
 from emporium.client.scenarios.runner import catalogue, choose, run
 from emporium.client.scenarios.stage import Options

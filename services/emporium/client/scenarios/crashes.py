@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-
 from emporium.client.cluster import KILL, Replica
-from emporium.client.history import BUY, now_ns
+from emporium.client.history import now_ns
+from emporium.client.scenarios.blows import longest_gap_s
 from emporium.client.scenarios.shopping import check_even_load, check_stock_everywhere
 from emporium.client.scenarios.stage import Stage
 from emporium.client.store import Bought
@@ -29,13 +28,6 @@ def _buy_copies(stage: Stage) -> None:
     store.close()
 
 
-def _longest_gap_s(stage: Stage, since: int) -> float:
-    """From `since`, the longest time without a successful buy, up to the last one."""
-    buys = [o.returned for o in stage.recorder.operations() if o.kind == BUY and o.acknowledged]
-    moments = sorted([since, *[returned for returned in buys if returned is not None]])
-    return max((b - a for a, b in itertools.pairwise(moments)), default=0) / 1e9
-
-
 def _updates(stage: Stage, name: str) -> int:
     return stage.cluster.logs(name).count(f"update,{BOOK},na,-1")
 
@@ -50,7 +42,7 @@ def _crash(stage: Stage, victim: Replica) -> None:
     stage.memory[victim.name] = victim
     stage.all_gone([victim])
     _buy_copies(stage)
-    stage.result.figures["longest_gap_s"] = _longest_gap_s(stage, killed)
+    stage.result.figures["longest_gap_s"] = longest_gap_s(stage.recorder.operations(), killed)
     wanted = min(stock, COPIES)
     try:
         stage.cluster.wait_until(

@@ -10,7 +10,7 @@ from pathlib import Path
 from emporium.client import history
 from emporium.client.cluster import Cluster, DeadlinePassedError, DrillError, Replica
 from emporium.client.report import Report, ScenarioResult
-from emporium.client.scenarios import crashes, kills, shopping, troubles
+from emporium.client.scenarios import crashes, deletions, kills, operations, shopping, troubles
 from emporium.client.scenarios.aftermath import Books, check_store, stock_before
 from emporium.client.scenarios.stage import NotPossibleError, Options, Stage
 from emporium.client.store import StoreError
@@ -53,18 +53,37 @@ SCENARIOS = (
     Scenario(16, "both-primaries", kills.both_primaries, under_load=True),
 )
 
+KUBERNETES = (
+    Scenario(21, "graceful-deletion", deletions.graceful_deletion, under_load=True),
+    Scenario(22, "forced-deletion", deletions.forced_deletion, under_load=True),
+    Scenario(23, "process-killed", deletions.process_killed, under_load=True),
+    Scenario(24, "role-deleted", deletions.role_deleted, under_load=True),
+    Scenario(25, "node-drained", operations.node_drained, under_load=True),
+    Scenario(26, "node-cut", operations.node_cut, under_load=True),
+    Scenario(27, "upgrade", operations.upgrade, under_load=True),
+    Scenario(28, "rollback", operations.rollback, under_load=True),
+    Scenario(31, "release-restarted", deletions.release_restarted, under_load=True),
+    Scenario(32, "node-crashed", operations.node_crashed, under_load=True),
+    Scenario(33, "next-version", operations.next_version, under_load=True),
+    Scenario(34, "api-outage", operations.api_outage, under_load=True),
+    Scenario(35, "scaled", operations.scaled, under_load=True),
+    Scenario(36, "secrets-rotated", operations.secrets_rotated, under_load=True),
+    Scenario(37, "rolling-deletion", deletions.rolling_deletion, under_load=True),
+)
+"""What only makes sense where something brings processes back by itself."""
 
-def catalogue() -> list[tuple[int, str, str]]:
+
+def catalogue(known: Sequence[Scenario] = SCENARIOS) -> list[tuple[int, str, str]]:
     """(number, name, one line) of every scenario."""
-    return [(scenario.number, scenario.name, scenario.summary) for scenario in SCENARIOS]
+    return [(scenario.number, scenario.name, scenario.summary) for scenario in known]
 
 
-def choose(names: Sequence[str]) -> list[Scenario]:
+def choose(names: Sequence[str], known: Sequence[Scenario] = SCENARIOS) -> list[Scenario]:
     """The scenarios of these names, numbers or ranges (`9-16`); all when empty. Raises
     ValueError, which lists the names."""
     chosen: set[int] = set()
-    by_name = {scenario.name: scenario.number for scenario in SCENARIOS}
-    numbers = {scenario.number for scenario in SCENARIOS}
+    by_name = {scenario.name: scenario.number for scenario in known}
+    numbers = {scenario.number for scenario in known}
     for name in names:
         low, dash, high = name.partition("-")
         if name in by_name:
@@ -72,11 +91,11 @@ def choose(names: Sequence[str]) -> list[Scenario]:
         elif name.isdecimal() and int(name) in numbers:
             chosen.add(int(name))
         elif dash and low.isdecimal() and high.isdecimal() and {int(low), int(high)} <= numbers:
-            chosen.update(range(int(low), int(high) + 1))
+            chosen |= numbers & set(range(int(low), int(high) + 1))
         else:
-            known = ", ".join(f"{s.number} {s.name}" for s in SCENARIOS)
-            raise ValueError(f"there is no scenario {name!r}; there are: {known}")
-    return [s for s in SCENARIOS if not names or s.number in chosen]
+            listed = ", ".join(f"{s.number} {s.name}" for s in known)
+            raise ValueError(f"there is no scenario {name!r}; there are: {listed}")
+    return [s for s in known if not names or s.number in chosen]
 
 
 def run(
@@ -85,6 +104,7 @@ def run(
     output_dir: Path,
     progress: Progress = print,
     options: Options | None = None,
+    known: Sequence[Scenario] = SCENARIOS,
 ) -> Report:
     """Run scenarios against a store that was started with `items.scenario_items()`.
 
@@ -92,7 +112,7 @@ def run(
     (`scenarios.json`, `scenarios.md`), each scenario's history and the operation logs are written
     to `output_dir`. Raises ValueError for an unknown name.
     """
-    chosen = choose(names)
+    chosen = choose(names, known)
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "client_log").unlink(missing_ok=True)  # of an earlier run
     report = Report("Emporium scenarios")
@@ -195,4 +215,10 @@ def finish(stage: Stage) -> None:
     )
     if stage.cluster.cache_mode() != "off":
         stage.evidence("a cached read", counts.cached_reads, f"{counts.cached_reads} cached reads")
+    if bound := stage.options.longest_gap_s:
+        stage.check(
+            f"a buy every {bound:g} s at least",
+            counts.longest_gap_s <= bound,
+            f"the longest time without one is {counts.longest_gap_s:.2f} s",
+        )
     stage.check("the load ran to its end", not load.errors, "; ".join(load.errors[:3]))

@@ -29,6 +29,9 @@ class Options:
     takeover_s: float = 30.0  # until a group has a new reign
     load_s: float = 120.0  # until the load has its purchases
     settle_s: float = 30.0  # until the replicas are equal
+    longest_gap_s: float = 0.0  # without a buy, while the load runs; a longer one fails. 0: any
+    repeats: int = 1  # of a blow whose gaps are compared with a bar
+    next_tag: str = ""  # of images whose message version is one higher
     load: LoadSettings = field(default_factory=LoadSettings)
 
 

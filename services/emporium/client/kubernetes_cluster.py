@@ -1,0 +1,315 @@
+"""The `Cluster` port on Kubernetes, as the scenario job sees it from inside its pod.
+
+Killing is deleting: signal 9 deletes a pod with no grace (its process has at most the kubelet's two
+seconds), 15 as `kubectl delete pod` does. The StatefulSet brings every pod back by itself, so
+`start` has nothing to do. What a pod may not do goes to the hands outside (`client/hands.py`).
+
+A member runs at its pod's own address: a name may lead to its successor. Clients use the names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final, Protocol
+
+from emporium.client import hands
+from emporium.client.cluster import (
+    CUT,
+    KILL,
+    LOSE_DISK,
+    PAUSE,
+    DeadlinePassedError,
+    DrillError,
+    HttpCluster,
+    Member,
+    wait_until,
+)
+from emporium.runtime.settings import ClientSettings
+
+GRACE_S: Final = {9: 0, 15: None}
+"""What a pod's deletion says of the time that its processes have; None: as the pod says."""
+GONE_S: Final = 60.0
+POLL_S: Final = 0.2
+"""Asking about the state of all pods costs the API server and nine processes something."""
+CONNECT_S: Final = 0.5
+NOT_OPERATIONS: Final = re.compile(r"time=|\[\d{4}-")
+"""How lines of the structured log and of gunicorn begin; a pod's log has them all."""
+
+
+class PodApi(Protocol):
+    """What is asked of the API server. All raise OSError when it doesn't answer or refuses."""
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The pods of this namespace, as JSON objects."""
+
+    def delete(self, pod: str, uid: str, grace_s: int | None) -> None:
+        """Delete a pod unless it is another one by now; None: with the grace that it asks for."""
+
+    def log(self, pod: str) -> str:
+        """What a pod's container has said since it began."""
+
+    def scale(self, statefulset: str, replicas: int) -> None:
+        """Say how many pods a StatefulSet shall have."""
+
+
+class KubernetesCluster(HttpCluster):
+    """Adapter of `client.cluster.Cluster`. `store` is what the names of its pods begin with."""
+
+    def __init__(
+        self,
+        api: PodApi,
+        settings: ClientSettings,
+        store: str,
+        mailbox: hands.Mailbox,
+        able: Collection[str] = (),
+    ) -> None:
+        """`able`: which of `hands.VERBS` the hands can do; none where nobody holds the other end
+        of the mailbox."""
+        self._api = api
+        self._settings = settings
+        self._store = store
+        self._mailbox = mailbox
+        self._able = frozenset(able)
+        self._last: list[Member] = []
+
+    def drills(self) -> frozenset[str]:
+        """What the API server lets this pod do, cuts by the operator's fault routes, and what the
+        hands can."""
+        found = {KILL, CUT, hands.SCALE} | self._able
+        if {hands.FREEZE, hands.THAW} <= self._able:
+            found.add(PAUSE)
+        if hands.LOSE_DISK in self._able:
+            found.add(LOSE_DISK)
+        return frozenset(found)
+
+    def members(self) -> list[Member]:
+        """Every pod that the settings name, as it is; as it last was when the API server is
+        silent."""
+        with contextlib.suppress(OSError):
+            pods = {pod["metadata"]["name"]: pod for pod in self._api.pods()}
+            self._last = [
+                _member(role, replica, place, health, pods.get(f"{self._store}-{role}-{replica}"))
+                for role, replica, place, health in self._places()
+            ]
+        return self._last
+
+    def _places(self) -> Iterator[tuple[str, int, str, int]]:
+        """Role, id, public `name:port` and the health port of every process of the store."""
+        found = self._settings
+        for role, places in (
+            ("frontend", found.frontend),
+            ("cache", found.cache),
+            ("catalog", found.catalog),
+            ("order", found.order),
+        ):
+            for replica, place in enumerate(places):
+                yield role, replica, str(place), place.port + found.health_offset
+
+    def frontends(self) -> list[str]:
+        """By name: it lives longer than a pod's address."""
+        return [f"http://{place}" for place in self._settings.frontend]
+
+    def cache_mode(self) -> str:
+        """As the store was installed."""
+        return str(self._settings.cache_mode)
+
+    def operator_token(self) -> str:
+        """From the Secret."""
+        return self._settings.operator_token
+
+    def reachable(self) -> bool:
+        """Whether the API server answers."""
+        try:
+            self._api.pods()
+        except OSError:
+            return False
+        return True
+
+    def kill(self, name: str, signal: int = 9) -> None:
+        """Delete the pod and wait until its process is gone."""
+        if signal not in GRACE_S:
+            raise DrillError(f"a pod's deletion is signal 15 or 9 to its process, never {signal}")
+        before = self.member(name)
+        if not before.running:
+            raise DrillError(f"{name} doesn't run")
+        uid = before.process.partition("/")[0]
+        try:
+            self._api.delete(f"{self._store}-{name}", uid, GRACE_S[signal])
+        except OSError as error:
+            raise DrillError(f"{name} isn't deleted: {error}") from error
+        self._wait_gone(before)
+
+    def _wait_gone(self, before: Member) -> None:
+        """A pod deleted by force is gone from the list before its process is."""
+
+        def gone() -> bool:
+            return self.member(before.name).process != before.process and not _listens(
+                before.health
+            )
+
+        try:
+            wait_until(gone, GONE_S, f"{before.name} is gone")
+        except DeadlinePassedError as error:
+            raise DrillError(str(error)) from error
+
+    def start(self, name: str) -> None:
+        """The StatefulSet does it."""
+        self.member(name)
+
+    def pause(self, name: str) -> None:
+        """By the hands: all processes of the pod."""
+        self._ask(hands.FREEZE, pod=name)
+
+    def resume(self, name: str) -> None:
+        """By the hands."""
+        self._ask(hands.THAW, pod=name)
+
+    def lose_disk(self, name: str) -> None:
+        """By the hands: claim and pod are deleted."""
+        before = self.member(name)
+        self._ask(hands.LOSE_DISK, pod=name)
+        self._wait_gone(before)
+
+    def drill(self, verb: str, **about: str) -> dict[str, Any]:
+        """`scale` (role, replicas) by the API server, everything else by the hands."""
+        if verb != hands.SCALE:
+            return self._ask(verb, **about)
+        try:
+            self._api.scale(f"{self._store}-{about['role']}", int(about["replicas"]))
+        except OSError as error:
+            raise DrillError(f"{about['role']} isn't scaled: {error}") from error
+        return {"ok": True, **about}
+
+    def pods(self, role: str) -> list[str]:
+        """The names of all pods of a role that there are, whatever the settings name. Raises
+        DrillError."""
+        pattern = re.compile(re.escape(f"{self._store}-{role}-") + r"\d+")
+        try:
+            names = [str(pod["metadata"]["name"]) for pod in self._api.pods()]
+        except OSError as error:
+            raise DrillError(f"the pods can't be listed: {error}") from error
+        return sorted(name for name in names if pattern.fullmatch(name))
+
+    def _ask(self, verb: str, **about: str) -> dict[str, Any]:
+        if verb not in self._able:
+            raise DrillError(f"this cluster has no drill for: {verb}")
+        return self._mailbox.ask(verb, about)
+
+    def logs(self, name: str) -> list[str]:
+        """The operation log of the process that runs now; empty when none does."""
+        try:
+            text = self._api.log(f"{self._store}-{name}")
+        except OSError:
+            return []
+        return [line for line in text.splitlines() if not NOT_OPERATIONS.match(line)]
+
+    def wait_until(self, condition: Callable[[], object], deadline_s: float, what: str) -> None:
+        """As everywhere, asking less often."""
+        wait_until(condition, deadline_s, what, POLL_S)
+
+
+def _member(
+    role: str, replica: int, place: str, health_port: int, pod: dict[str, Any] | None
+) -> Member:
+    """A member as its pod is; its process is the pod's uid and its container's."""
+    name, port = f"{role}-{replica}", place.rpartition(":")[2]
+    status = pod.get("status", {}) if pod else {}
+    states = status.get("containerStatuses") or [{}]
+    address = str(status.get("podIP") or "")
+    if pod is None or not address or "running" not in states[0].get("state", {}):
+        return Member(name, role, replica, place, place, pid=0)
+    container = str(states[0].get("containerID", "")).rpartition("/")[2]
+    host = f"[{address}]" if ":" in address else address
+    process = f"{pod['metadata']['uid']}/{container[:12]}"
+    return Member(name, role, replica, f"{host}:{port}", f"{host}:{health_port}", 0, process)
+
+
+def _listens(address: str) -> bool:
+    """Whether anything accepts connections there."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S):
+            return True
+    except OSError:
+        return False
+
+
+class InPodApi:
+    """The API server as a pod with a ServiceAccount reaches it, by the Kubernetes client."""
+
+    TIMEOUT_S: Final = 5.0
+
+    def __init__(self, namespace: str) -> None:
+        """Raises OSError outside of a pod."""
+        # Only the client image has this package, and only a pod can use it.
+        from kubernetes import client, config  # noqa: PLC0415
+
+        try:
+            config.load_incluster_config()
+        except config.ConfigException as error:
+            raise OSError(f"this is no pod with a ServiceAccount: {error}") from error
+        configuration = client.Configuration.get_default_copy()
+        configuration.retries = False  # the callers ask again, and know until when
+        connection = client.ApiClient(configuration)
+        self._core = client.CoreV1Api(connection)
+        self._apps = client.AppsV1Api(connection)
+        self._namespace = namespace
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Read as plain JSON: the client's own objects cost ten times as much."""
+        with _as_os_error():
+            answer = self._core.list_namespaced_pod(
+                self._namespace, _preload_content=False, _request_timeout=self.TIMEOUT_S
+            )
+            found: list[dict[str, Any]] = json.loads(answer.data)["items"]
+            return found
+
+    def delete(self, pod: str, uid: str, grace_s: int | None) -> None:
+        """With the pod's uid as a precondition."""
+        body: dict[str, Any] = {"preconditions": {"uid": uid}}
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
+        with _as_os_error():
+            self._core.delete_namespaced_pod(
+                pod,
+                self._namespace,
+                body=body,
+                _preload_content=False,
+                _request_timeout=self.TIMEOUT_S,
+            )
+
+    def log(self, pod: str) -> str:
+        """As text."""
+        with _as_os_error():
+            answer = self._core.read_namespaced_pod_log(
+                pod, self._namespace, _preload_content=False, _request_timeout=self.TIMEOUT_S
+            )
+            return bytes(answer.data).decode("utf-8", "replace")
+
+    def scale(self, statefulset: str, replicas: int) -> None:
+        """The scale alone; nothing else of a StatefulSet may be changed."""
+        with _as_os_error():
+            self._apps.patch_namespaced_stateful_set_scale(
+                statefulset,
+                self._namespace,
+                {"spec": {"replicas": replicas}},
+                _request_timeout=self.TIMEOUT_S,
+            )
+
+
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    """The client has its own errors for refusals, and urllib3's for silence."""
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+    try:
+        yield
+    except ApiException as error:
+        raise OSError(f"the API server says {error.status} {error.reason}") from error
+    except HTTPError as error:
+        raise OSError(f"the API server doesn't answer: {error}") from error

@@ -1,0 +1,92 @@
+"""Blows that are repeated and timed: how long can nobody buy?
+
+The gap of a blow is the longest time between two successful buys of any client, from just before
+the blow until the store is whole again, a hand-back included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from emporium.client.cluster import GROUPS
+from emporium.client.history import BUY, Operation, now_ns
+from emporium.client.scenarios.stage import Stage
+
+Strike = Callable[[str], None]
+"""Hits the named process, and returns when that is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """How long nobody may be able to buy: the median over all blows and the longest, in
+    seconds."""
+
+    median_s: float
+    most_s: float
+
+    def verdict(self, gaps: Sequence[float]) -> str:
+        """Figures and bar, in one line."""
+        median, most = statistics.median(gaps), max(gaps)
+        word = "met" if median <= self.median_s and most <= self.most_s else "MISSED"
+        return (
+            f"{word}: {len(gaps)} blows, median {median:.2f} s (bar {self.median_s:g}),"
+            f" longest {most:.2f} s (bar {self.most_s:g})"
+        )
+
+
+def longest_gap_s(operations: Sequence[Operation], since: int, until: int | None = None) -> float:
+    """The longest time without a successful buy from `since` to the last one (or to `until`)."""
+    moments = sorted(
+        operation.returned
+        for operation in operations
+        if operation.kind == BUY and operation.acknowledged and operation.returned is not None
+    )
+    inside = [moment for moment in moments if since < moment < (until or moment + 1)]
+    ends = [until] if until else []
+    return max((b - a for a, b in itertools.pairwise([since, *inside, *ends])), default=0) / 1e9
+
+
+def blow(stage: Stage, role: str, strike: Strike, mend: Strike | None = None) -> float:
+    """Hit the primary of a group; another reigns and sells; mend it, and wait until the store is
+    whole. Gives the gap in seconds; raises DeadlinePassedError where it doesn't heal."""
+    before = stage.primary(role)
+    struck = now_ns()
+    strike(before.name)
+    stage.wait_reign(role, before.epoch)
+    stage.go_on_buying(10)
+    if mend is not None:
+        mend(before.name)
+    stage.wait_healthy()
+    stage.go_on_buying(1)
+    return longest_gap_s(stage.recorder.operations(), struck, now_ns())
+
+
+def repeat(
+    stage: Stage,
+    strike: Strike,
+    bar: Bar | None = None,
+    *,
+    mend: Strike | None = None,
+    times: int = 0,
+) -> None:
+    """Blows to the primaries of catalog and order in turn (`times`; 0: as the options say); their
+    gaps become figures. A missed bar is told, not failed: it speaks of one machine's speed."""
+    gaps: list[float] = []
+    epochs = {role: stage.primary(role).epoch for role in GROUPS}
+    times = times or stage.options.repeats
+    for number in range(times):
+        role = GROUPS[number % len(GROUPS)]
+        gaps.append(blow(stage, role, strike, mend))
+        stage.say(f"   {number + 1}/{times} {role}'s primary: {gaps[-1]:.2f} s")
+    after = {role: stage.primary(role).epoch for role in GROUPS}
+    told = ", ".join(f"{role} {epochs[role]} → {after[role]}" for role in GROUPS)
+    hit = GROUPS[: len(gaps)]
+    stage.evidence("a new epoch for each blow", all(after[r] > epochs[r] for r in hit), told)
+    stage.result.figures["gaps_s"] = " ".join(f"{gap:.2f}" for gap in gaps)
+    stage.result.figures["gap_median_s"] = statistics.median(gaps)
+    stage.result.figures["gap_longest_s"] = max(gaps)
+    if bar is not None:
+        stage.result.figures["bar"] = bar.verdict(gaps)

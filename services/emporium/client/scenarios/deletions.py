@@ -1,0 +1,90 @@
+"""Kubernetes' own scenarios, first part: pods are deleted and processes killed."""
+
+from __future__ import annotations
+
+from emporium.client import hands
+from emporium.client.cluster import KILL
+from emporium.client.history import BUY
+from emporium.client.scenarios.blows import Bar, repeat
+from emporium.client.scenarios.stage import Stage
+
+GRACEFUL, FORCED = 15, 9
+GRACEFUL_BAR, SIGKILL_BAR = Bar(0.5, 2.0), Bar(1.5, 5.0)
+ROLLING_PURCHASES = 5000
+ROLLING_S, ROLLING_SHARE = 5.0, 0.999
+ROLLING_LOAD_S = 900.0
+
+
+def graceful_deletion(stage: Stage) -> None:
+    """Delete the reigning pod as `kubectl delete pod` does: it hands the reign over."""
+    stage.needs(KILL)
+    repeat(stage, lambda name: stage.cluster.kill(name, GRACEFUL), GRACEFUL_BAR)
+
+
+def forced_deletion(stage: Stage) -> None:
+    """Delete the reigning pod with no grace: its successor waits for the same volume."""
+    stage.needs(KILL)
+    repeat(stage, lambda name: stage.cluster.kill(name, FORCED))
+
+
+def process_killed(stage: Stage) -> None:
+    """SIGKILL of the reigning pod's process: the pod stays, its container starts again."""
+    stage.needs(hands.KILL_PROCESS)
+
+    def strike(name: str) -> None:
+        stage.cluster.drill(hands.KILL_PROCESS, pod=name)
+
+    repeat(stage, strike, SIGKILL_BAR)
+
+
+def role_deleted(stage: Stage) -> None:
+    """Delete all pods of a role at once, role after role: each comes back by itself."""
+    stage.needs(KILL)
+    for role in ("cache", "catalog", "order", "frontend"):
+        victims = stage.replicas(role)
+        if not victims:
+            continue
+        names = [victim.name for victim in victims]
+        stage.cluster.kill_all(names, FORCED)
+        stage.all_gone(victims)
+        for before, after in zip(victims, stage.start_again(*names), strict=True):
+            stage.new_process(before, after)
+        stage.go_on_buying()
+
+
+def release_restarted(stage: Stage) -> None:
+    """Delete every pod of the store at once: all of it comes back, with all it knew."""
+    stage.needs(KILL)
+    victims = stage.cluster.replicas()
+    names = [victim.name for victim in victims]
+    stage.cluster.kill_all(names, GRACEFUL)
+    stage.all_gone(victims)
+    for before, after in zip(victims, stage.start_again(*names), strict=True):
+        stage.new_process(before, after)
+
+
+def rolling_deletion(stage: Stage) -> None:
+    """Delete every pod, one after the other, while 5,000 purchases are made: they end in time."""
+    stage.needs(KILL)
+    if stage.load is None:
+        return
+    start = stage.load.counts().acknowledged
+    pods = [replica.name for replica in stage.cluster.replicas()]
+    share = ROLLING_PURCHASES // len(pods) + 1
+    for number, name in enumerate(pods, 1):
+        before = stage.replica(name)
+        stage.cluster.kill(name, GRACEFUL)
+        (after,) = stage.start_again(name)
+        stage.new_process(before, after)
+        stage.wait_healthy()
+        stage.say(f"   {number}/{len(pods)} {name}")
+        stage.load.wait_acknowledged(number * share, ROLLING_LOAD_S, since=start)
+    buys = [o for o in stage.recorder.operations() if o.kind == BUY]
+    took = sorted((o.returned - o.invoked) / 1e9 for o in buys if o.acknowledged and o.returned)
+    stage.evidence(f"{ROLLING_PURCHASES} purchases", len(took) >= ROLLING_PURCHASES, f"{len(took)}")
+    soon = sum(seconds <= ROLLING_S for seconds in took) / max(1, len(buys))
+    word = "met" if soon >= ROLLING_SHARE else "MISSED"
+    stage.result.figures["bar"] = (
+        f"{word}: {soon:.2%} of {len(buys)} purchases within {ROLLING_S:g} s"
+        f" (bar {ROLLING_SHARE:.1%}), the longest took {took[-1]:.2f} s"
+    )
