@@ -75,6 +75,7 @@ class KubernetesCluster(HttpCluster):
         self._mailbox = mailbox
         self._able = frozenset(able)
         self._last: list[Member] = []
+        self._uids: dict[str, str] = {}  # by pod
 
     def drills(self) -> frozenset[str]:
         """What the API server lets this pod do, cuts by the operator's fault routes, and what the
@@ -91,6 +92,7 @@ class KubernetesCluster(HttpCluster):
         silent."""
         with contextlib.suppress(OSError):
             pods = {pod["metadata"]["name"]: pod for pod in self._api.pods()}
+            self._uids = {name: str(pod["metadata"]["uid"]) for name, pod in pods.items()}
             self._last = [
                 _member(role, replica, place, health, pods.get(f"{self._store}-{role}-{replica}"))
                 for role, replica, place, health in self._places()
@@ -136,9 +138,9 @@ class KubernetesCluster(HttpCluster):
         before = self.member(name)
         if not before.running:
             raise DrillError(f"{name} doesn't run")
-        uid = before.process.partition("/")[0]
+        pod = f"{self._store}-{name}"
         try:
-            self._api.delete(f"{self._store}-{name}", uid, GRACE_S[signal])
+            self._api.delete(pod, self._uids[pod], GRACE_S[signal])
         except OSError as error:
             raise DrillError(f"{name} isn't deleted: {error}") from error
         self._wait_gone(before)
@@ -215,7 +217,8 @@ class KubernetesCluster(HttpCluster):
 def _member(
     role: str, replica: int, place: str, health_port: int, pod: dict[str, Any] | None
 ) -> Member:
-    """A member as its pod is; its process is the pod's uid and its container's."""
+    """A member as its pod is; its process is the beginning of the pod's uid and of its
+    container's."""
     name, port = f"{role}-{replica}", place.rpartition(":")[2]
     status = pod.get("status", {}) if pod else {}
     states = status.get("containerStatuses") or [{}]
@@ -224,7 +227,7 @@ def _member(
         return Member(name, role, replica, place, place, pid=0)
     container = str(states[0].get("containerID", "")).rpartition("/")[2]
     host = f"[{address}]" if ":" in address else address
-    process = f"{pod['metadata']['uid']}/{container[:12]}"
+    process = f"{pod['metadata']['uid'][:8]}/{container[:8]}"
     return Member(name, role, replica, f"{host}:{port}", f"{host}:{health_port}", 0, process)
 
 
