@@ -104,7 +104,7 @@ class PretendedApi:
         return [self._pod(name, uid) for name, uid in self.uids.items()]
 
     def _pod(self, name: str, uid: str) -> dict[str, Any]:
-        state = {"waiting": {}} if name in self.waiting else {"running": {}}
+        state: dict[str, Any] = {"waiting": {}} if name in self.waiting else {"running": {}}
         status = {"state": state, "containerID": f"containerd://{uid}0123456789"}
         return {
             "metadata": {"name": name, "uid": uid},
