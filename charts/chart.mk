@@ -1,7 +1,7 @@
 ##@ Chart
 
 .PHONY: chart-check
-chart-check: $(READY) ## Lint, validate, test and render the chart
+chart-check: $(READY) ## Lint, validate, test and render the chart; compare images of two clones
 	@$(RUN) charts/check.py check
 
 .PHONY: chart-render

@@ -9,12 +9,13 @@ variable "VERSION" {
   default = "0.1.0"
 }
 
+# Of the commit, and where its source can be had: no label where it isn't given.
 variable "REVISION" {
-  default = "unknown"
+  default = ""
 }
 
 variable "SOURCE" {
-  default = "unknown"
+  default = ""
 }
 
 group "default" {
@@ -30,9 +31,9 @@ target "image" {
   dockerfile = "images/${role}/Dockerfile"
   tags       = ["${REGISTRY}/${role}:${VERSION}"]
   platforms  = ["linux/amd64", "linux/arm64"]
-  args = {
-    VERSION  = VERSION
-    REVISION = REVISION
-    SOURCE   = SOURCE
+  labels = {
+    "org.opencontainers.image.version"  = VERSION
+    "org.opencontainers.image.revision" = REVISION != "" ? REVISION : null
+    "org.opencontainers.image.source"   = SOURCE != "" ? SOURCE : null
   }
 }

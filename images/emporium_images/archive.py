@@ -36,6 +36,12 @@ def manifests(layout: Path) -> dict[str, str]:
     }
 
 
+def labels(layout: Path, digest: str) -> dict[str, str]:
+    """The labels of an image."""
+    config = _json(_blob(layout, _json(_blob(layout, digest))["config"]["digest"]))
+    return dict(config["config"].get("Labels") or {})
+
+
 def unpacked_bytes(layout: Path, digest: str) -> int:
     """The size of an image's layers when they are unpacked."""
     manifest = _json(_blob(layout, digest))

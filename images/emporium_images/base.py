@@ -37,6 +37,7 @@ SOURCES: Final = (
     Path("/etc/apt/sources.list"),
 )
 MMDEBSTRAP_S: Final = 1800
+INSTALL: Final = "`make cluster-packages` installs it on Debian, as root; or start a Docker"
 ROOT_FILES: Final = "rootfs.tar"
 STATUS: Final = "dpkg-status"
 
@@ -44,10 +45,7 @@ STATUS: Final = "dpkg-status"
 def base_root() -> Path:
     """The folder with the root file system as a tar and dpkg's list of packages."""
     if shutil.which("mmdebstrap") is None:
-        raise BuildError(
-            "there is no Docker here, and no mmdebstrap to make a base image with:"
-            " apt-get install mmdebstrap buildah"
-        )
+        raise BuildError(f"there is no mmdebstrap here to make a base image with; {INSTALL}")
     sources = _sources()
     listed = sources.read_bytes() if sources else b""
     key = key_of(SUITE, *PACKAGES, *LEFT_OUT, EMPTIED, os.uname().machine, listed)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from emporium_images.base import ROOT_FILES, STATUS, base_root
+from emporium_images.base import INSTALL, ROOT_FILES, STATUS, base_root
 from emporium_images.cache import cache_folder, only_one
 from emporium_images.errors import BuildError, run
-from emporium_images.source import Source, stage
+from emporium_images.source import Source, dockerfile, stage
 from emporium_images.wheels import pip_wheel, wheels
 
 BUILD_S: Final = 1800
@@ -35,17 +35,15 @@ def buildah(*arguments: str | Path) -> str:
     )
 
 
-def build(
-    roles: Sequence[str], source: Source, tag: str, layout: Path, *, fresh: bool = False
-) -> None:
+def build(roles: Sequence[str], source: Source, layout: Path, *, fresh: bool = False) -> None:
     """Build images into an OCI layout. `fresh` uses no layer of an earlier build."""
     if shutil.which("buildah") is None:
-        raise BuildError("there is neither Docker nor buildah here: apt-get install buildah")
+        raise BuildError(f"there is neither a Docker that answers nor buildah here; {INSTALL}")
     with only_one(LOCK):
         base = _base_image()
         for role in roles:
-            _build(role, source, tag, base, fresh=fresh)
-            name = source.reference(role, tag)
+            _build(role, source, base, fresh=fresh)
+            name = source.reference(role)
             buildah("push", "--quiet", name, f"oci:{layout}:{name}")
 
 
@@ -70,21 +68,13 @@ def _base_image() -> str:
     return name
 
 
-def _build(role: str, source: Source, tag: str, base: str, *, fresh: bool) -> None:
+def _build(role: str, source: Source, base: str, *, fresh: bool) -> None:
     wheelhouse = wheels(role)
     pip = f"python3 /tmp/wheels/{pip_wheel(wheelhouse)}/pip"
-    given = {
-        "BASE_IMAGE": base,
-        "PIP": pip,
-        "PIP_ARGS": "--no-index",
-        "VERSION": tag or source.version,
-        "REVISION": source.revision,
-        "SOURCE": source.source,
-        "CREATED": source.created,
-    }
+    given = {"BASE_IMAGE": base, "PIP": pip, "PIP_ARGS": "--no-index"}
     with tempfile.TemporaryDirectory(prefix="emporium-image-") as name:
         context = Path(name)
-        stage(context)
+        stage(context, source)
         for wheel in wheelhouse.iterdir():
             shutil.copy(wheel, context / "images" / "wheels")
         buildah(
@@ -93,6 +83,6 @@ def _build(role: str, source: Source, tag: str, base: str, *, fresh: bool) -> No
             # Not the commit's time: a layer that an earlier commit made has to be the same.
             "--timestamp=0",
             *(f"--build-arg={key}={value}" for key, value in given.items()),
-            *("--file", context / "images" / role / "Dockerfile"),
-            *("--tag", source.reference(role, tag), context),
+            *("--file", dockerfile(context, role)),
+            *("--tag", source.reference(role), context),
         )

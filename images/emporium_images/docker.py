@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from emporium_images.errors import run
-from emporium_images.source import ROOT, Source
+from emporium_images.source import Source, dockerfile, stage
 
 BUILD_S: Final = 1800
 ASK_S: Final = 10
@@ -28,28 +29,25 @@ def there() -> bool:
     return asked.returncode == 0
 
 
-def build(roles: Sequence[str], source: Source, tag: str, target: Path) -> dict[str, str]:
+def build(roles: Sequence[str], source: Source, target: Path) -> dict[str, str]:
     """Build images, save all into one archive, and answer each one's id by its name."""
-    names = [source.reference(role, tag) for role in roles]
-    for role, name in zip(roles, names, strict=True):
-        given = {
-            "VERSION": tag or source.version,
-            "REVISION": source.revision,
-            "SOURCE": source.source,
-            "CREATED": source.created,
-            "SOURCE_DATE_EPOCH": str(source.timestamp),
-        }
-        arguments = [f"--build-arg={key}={value}" for key, value in given.items()]
-        dockerfile = f"images/{role}/Dockerfile"
-        run(
-            ["docker", "build", "--quiet", "--file", dockerfile, *arguments, "--tag", name, "."],
-            BUILD_S,
-            cwd=ROOT,
-            env={**os.environ, "DOCKER_BUILDKIT": "1"},
-        )
+    names = [source.reference(role) for role in roles]
+    with tempfile.TemporaryDirectory(prefix="emporium-image-") as name:
+        context = Path(name)
+        stage(context, source)
+        for role, image in zip(roles, names, strict=True):
+            run(
+                [
+                    *("docker", "build", "--quiet", "--file", dockerfile(context, role)),
+                    f"--build-arg=SOURCE_DATE_EPOCH={source.timestamp}",
+                    *("--tag", image, context),
+                ],
+                BUILD_S,
+                env={**os.environ, "DOCKER_BUILDKIT": "1"},
+            )
     run(["docker", "save", "--output", target, *names], BUILD_S)
     inspected = json.loads(run(["docker", "image", "inspect", *names], ASK_S))
-    return {name: each["Id"] for name, each in zip(names, inspected, strict=True)}
+    return {image: each["Id"] for image, each in zip(names, inspected, strict=True)}
 
 
 def packages_of(name: str) -> str:

@@ -17,14 +17,12 @@ class BuildError(Exception):
 def run(
     command: Sequence[str | Path],
     timeout_s: float,
-    cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> str:
     """Run a program and answer what it printed. Raises BuildError with its last lines."""
     try:
         done = subprocess.run(
             [str(part) for part in command],
-            cwd=cwd,
             env=None if env is None else dict(env),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -1,17 +1,24 @@
-"""The images hold what a role imports, and no room of the package that it doesn't need."""
+"""The images hold what a role imports, and no room of the package that it doesn't need; their
+Dockerfiles give the same image for the same commit, and another for another."""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
+from emporium_images import source
+from emporium_images.errors import BuildError
+from emporium_images.source import ROLES, Source
 
 from tests import repository
 from tests.repository import ROOT
 
-ROLES: Final = ("frontend", "cache", "catalog", "order", "client")
-SAME: Final = re.compile(r"(?m)^(ARG|FROM|RUN|ENV|USER|COPY --from|COPY images)\b.*(?:\\\n.*)*")
+SAME: Final = re.compile(r"(?m)^(ARG|FROM|RUN|ENV|USER|COPY --from|COPY images)\b(?:.*\\\n)*.*")
 
 
 def dockerfile(role: str) -> str:
@@ -79,3 +86,65 @@ def test_an_image_starts_a_program_without_a_shell_and_not_as_root(role: str) ->
     text = dockerfile(role)
     assert "\nUSER 10001:10001\n" in text
     assert re.search(r'\nENTRYPOINT \["python3", "-m", "emporium\.', text)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_image_holds_the_packages_that_its_role_imports(role: str) -> None:
+    """Those that are locked for it are all that it gets."""
+    modules = {module.name: module for module in repository.package_modules()}
+    imported = {each.top for name in needed(role) for each in modules[name].imports()}
+    # ... _typeshed is the type checker's own.
+    foreign = imported - sys.stdlib_module_names - {repository.PACKAGE, "_typeshed"}
+    locked = re.findall(r"(?m)^([a-z0-9.-]+)==", source.requirements(role).read_text("utf-8"))
+    assert {name.replace("_", "-") for name in foreign} - set(locked) == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_step_but_run_and_from_takes_a_text_from_an_argument(role: str) -> None:
+    """buildah takes a cached step whose text is the same: what its arguments were is in the text of
+    RUN alone, and FROM isn't cached. A label from an argument stays that of an earlier commit."""
+    steps = re.findall(r"(?m)^([A-Z]+) ((?:.*\\\n)*.*)", dockerfile(role))
+    assert {step for step, text in steps if "$" in text} == {"ARG", "FROM", "RUN"}
+
+
+COMMIT: Final = Source("0.1.0", revision="ab12", timestamp=1_700_000_000)
+
+
+def labels(place: Path, built: Source) -> str:
+    """The last step of a staged Dockerfile."""
+    source.stage(place, built)
+    return source.dockerfile(place, "order").read_text("utf-8").splitlines()[-1]
+
+
+def test_labels_stand_in_the_last_step_as_they_are(tmp_path: Path) -> None:
+    """And there is none for what isn't known."""
+    prefix = "org.opencontainers.image."
+    assert labels(tmp_path, COMMIT) == (
+        f'LABEL {prefix}version="0.1.0" {prefix}revision="ab12"'
+        f' {prefix}created="2023-11-14T22:13:20Z"'
+    )
+
+
+def test_a_project_with_an_address_says_it_in_a_label(tmp_path: Path) -> None:
+    """A sign that a Dockerfile would read otherwise is kept."""
+    given = replace(COMMIT, url='https://shop.example/"$HOME"')
+    assert r'source="https://shop.example/\"\$HOME\""' in labels(tmp_path, given)
+
+
+def test_a_staged_copy_is_the_same_under_a_stricter_umask(tmp_path: Path) -> None:
+    """Else the files of an image could be read by root alone."""
+    before = os.umask(0o077)
+    try:
+        source.stage(tmp_path, COMMIT)
+    finally:
+        os.umask(before)
+    modes = {path.is_dir(): set[int]() for path in (tmp_path, source.dockerfile(tmp_path, "order"))}
+    for path in tmp_path.rglob("*"):
+        modes[path.is_dir()].add(path.stat().st_mode & 0o7777)
+    assert modes == {True: {0o755}, False: {0o644}}
+
+
+def test_a_tag_that_no_registry_takes_is_refused() -> None:
+    """Before anything is built."""
+    with pytest.raises(BuildError, match="not 'a b'"):
+        source.read_source("a b")
