@@ -148,7 +148,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="for tests of an upgrade only: services that speak a message version more",
     )
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     if given.next_message_version and given.output.absolute() == ARCHIVE:
         parser.error("--next-message-version needs an --output of its own")
     services = [role for role in ROLES if role != "client"]
