@@ -50,7 +50,7 @@ output "storage_class" {
 
 output "load_balancer_controller_role_arn" {
   description = "Role of the AWS Load Balancer Controller, or null."
-  value       = module.cluster.load_balancer_controller_role_arn
+  value       = one(module.load_balancer_controller[*].role_arn)
 }
 
 output "tag" {

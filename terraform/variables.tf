@@ -246,9 +246,10 @@ variable "tags" {
   validation {
     condition = alltrue([
       for key, value in var.tags :
-      can(regex("^[A-Za-z0-9 _.:/=+@-]{1,128}$", key)) && can(regex("^[A-Za-z0-9 _.:/=+@-]{0,256}$", value))
+      can(regex("^[A-Za-z0-9 _.:/+@-]{1,128}$", key)) && can(regex("^[A-Za-z0-9 _.:/+@-]{0,256}$", value))
     ])
-    error_message = "tags: keys of 1 to 128 and values of up to 256 letters, digits, spaces and _.:/=+@-"
+    # The driver that makes volumes takes them as KEY=VALUE.
+    error_message = "tags: keys of 1 to 128 and values of up to 256 letters, digits, spaces and _.:/+@- (no equals sign)."
   }
 
   validation {
