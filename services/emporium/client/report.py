@@ -12,6 +12,7 @@ from typing import Any
 
 from emporium.client.conservation import Finding
 
+LONGEST_CELL = 160
 PASSED, FAILED, NOT_SHOWN = "passed", "failed", "not shown"
 
 
@@ -95,6 +96,8 @@ def _cell(text: str) -> str:
 def _row(result: ScenarioResult) -> str:
     gap = result.figures.get("longest_gap_s")
     shown = "; ".join(f"{e.name}: {e.detail}" for e in result.evidence if e.passed)
+    if len(shown) > LONGEST_CELL:  # all of it is in the scenario's section
+        shown = shown[:LONGEST_CELL].rsplit(" ", 1)[0] + " …"
     return _cell_row(
         [
             f"{result.number} {result.name}",

@@ -406,7 +406,7 @@ class FakeCluster:
         return True
 
     def kill(self, name: str, signal: int = 9) -> None:
-        assert signal == 9
+        assert signal in (9, 15)
         with self.store.lock:
             if self.store.bug != NO_FAULT:
                 self.store.processes[name].pid = 0

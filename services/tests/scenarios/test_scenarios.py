@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from emporium.client import history, kill_loop, scenarios
+from emporium.client import hands, history, kill_loop, scenarios
 from emporium.client.report import FAILED, NOT_SHOWN, PASSED, Report
-from emporium.client.scenarios import Options
+from emporium.client.scenarios import Options, runner
 from emporium.client.workload import LoadSettings
 from tests.scenarios import fake_store
 from tests.scenarios.fake_store import FakeCluster
+from tests.scenarios.healing_cluster import HealingCluster
 
 QUICK = Options(
     purchases=500,
@@ -135,3 +137,58 @@ def test_the_kill_loop_sees_a_lost_order(tmp_path: Path) -> None:
             cluster, 3, 1, waiting=False, output_dir=tmp_path, progress=print, options=QUICK
         )
     assert not report.passed
+
+
+class TestKubernetesScenarios:
+    """Scenarios of a substrate that brings processes back by itself."""
+
+    def test_all_pass_where_everything_is_done(self, tmp_path: Path) -> None:
+        """Each has its evidence; gaps and bars become figures."""
+        report = self.play("", [], tmp_path)
+        assert [result.verdict for result in report.results] == [PASSED] * 15, explain(report)
+        graceful = report.results[0].figures
+        assert len(str(graceful["gaps_s"]).split()) == 2
+        assert str(graceful["bar"]).startswith(("met: 2 blows", "MISSED: 2 blows"))
+
+    @pytest.mark.parametrize(
+        ("lazy", "name"),
+        [
+            ("kill", "21"),
+            ("kill", "24"),
+            (hands.KILL_PROCESS, "23"),
+            (hands.CUT_NODE, "26"),
+            (hands.EVICT_POD, "25"),
+            (hands.UPGRADE, "27"),
+            (hands.ROLLBACK, "28"),
+            (hands.API_OUTAGE, "34"),
+            (hands.SCALE, "35"),
+        ],
+    )
+    def test_a_drill_that_does_nothing_is_seen(self, lazy: str, name: str, tmp_path: Path) -> None:
+        """A scenario whose fault never happened isn't passed."""
+        (result,) = self.play(lazy, [name], tmp_path).results
+        assert result.verdict != PASSED, result
+
+    def test_a_long_gap_fails(self, tmp_path: Path) -> None:
+        """The longest time without a buy has a bound where one is given."""
+        report = self.play("", ["24"], tmp_path, longest_gap_s=0.001)
+        failed = [found.name for found in report.results[0].checks if not found.passed]
+        assert failed == ["a buy every 0.001 s at least"], explain(report)
+
+    def play(self, lazy: str, names: list[str], output: Path, longest_gap_s: float = 0) -> Report:
+        """The named scenarios on a fresh store; the drill `lazy` does nothing."""
+        options = dataclasses.replace(
+            QUICK,
+            purchases=100,
+            healthy_s=10,
+            longest_gap_s=longest_gap_s,
+            repeats=2,
+            rolling_purchases=300,
+            next_tag="1.0.0-next",
+        )
+        with HealingCluster.open() as cluster:
+            assert isinstance(cluster, HealingCluster)
+            cluster.lazy = lazy
+            return scenarios.run(
+                cluster, names, output, lambda _line: None, options, runner.KUBERNETES
+            )

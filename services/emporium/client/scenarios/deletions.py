@@ -10,7 +10,6 @@ from emporium.client.scenarios.stage import Stage
 
 GRACEFUL, FORCED = 15, 9
 GRACEFUL_BAR, SIGKILL_BAR = Bar(0.5, 2.0), Bar(1.5, 5.0)
-ROLLING_PURCHASES = 5000
 ROLLING_S, ROLLING_SHARE = 5.0, 0.999
 ROLLING_LOAD_S = 900.0
 
@@ -64,13 +63,14 @@ def release_restarted(stage: Stage) -> None:
 
 
 def rolling_deletion(stage: Stage) -> None:
-    """Delete every pod, one after the other, while 5,000 purchases are made: they end in time."""
+    """Delete every pod, one after the other, under thousands of purchases: they end in time."""
     stage.needs(KILL)
     if stage.load is None:
         return
+    wanted = stage.options.rolling_purchases
     start = stage.load.counts().acknowledged
     pods = [replica.name for replica in stage.cluster.replicas()]
-    share = ROLLING_PURCHASES // len(pods) + 1
+    share = wanted // len(pods) + 1
     for number, name in enumerate(pods, 1):
         before = stage.replica(name)
         stage.cluster.kill(name, GRACEFUL)
@@ -81,7 +81,7 @@ def rolling_deletion(stage: Stage) -> None:
         stage.load.wait_acknowledged(number * share, ROLLING_LOAD_S, since=start)
     buys = [o for o in stage.recorder.operations() if o.kind == BUY]
     took = sorted((o.returned - o.invoked) / 1e9 for o in buys if o.acknowledged and o.returned)
-    stage.evidence(f"{ROLLING_PURCHASES} purchases", len(took) >= ROLLING_PURCHASES, f"{len(took)}")
+    stage.evidence(f"{wanted} purchases", len(took) >= wanted, f"{len(took)}")
     soon = sum(seconds <= ROLLING_S for seconds in took) / max(1, len(buys))
     word = "met" if soon >= ROLLING_SHARE else "MISSED"
     stage.result.figures["bar"] = (

@@ -18,7 +18,6 @@ CHANGED = "requests.timeoutMs=4800"
 OUTAGE_S = 20
 VOTERS = 3
 CHECK_S = 0.2
-PODS_S = 60.0
 
 
 def node_cut(stage: Stage) -> None:
@@ -93,11 +92,13 @@ class _Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(CHECK_S):
+        over = False
+        while not over:
             replicas = self._cluster.replicas()
             for role in GROUPS:
                 healthy = sum(r.healthy for r in replicas if r.role == role)
                 self.fewest[role] = min(healthy, self.fewest.get(role, healthy))
+            over = self._over.wait(CHECK_S)
 
 
 def upgrade(stage: Stage) -> None:
@@ -171,7 +172,7 @@ def _first_silence(stage: Stage, outage: _Aside) -> bool:
         silent = not stage.cluster.reachable()
         return silent or outage.over
 
-    stage.cluster.wait_until(seen, PODS_S, "the API server is silent")
+    stage.cluster.wait_until(seen, stage.options.healthy_s, "the API server is silent")
     return silent
 
 
@@ -223,5 +224,7 @@ def scaled(stage: Stage) -> None:
 
 def _wait_pods(stage: Stage, role: str, count: int) -> None:
     stage.cluster.wait_until(
-        lambda: len(stage.cluster.pods(role)) == count, PODS_S, f"{role} has {count} pods"
+        lambda: len(stage.cluster.pods(role)) == count,
+        stage.options.healthy_s,
+        f"{role} has {count} pods",
     )
