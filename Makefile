@@ -95,7 +95,7 @@ coverage: $(READY) ## Run the tests that need no processes, and print what they 
 .PHONY: lock
 lock: ## Lock requirements/*.in again, for every platform (needs uv)
 	@command -v uv >/dev/null || { echo "make lock: needs uv (pip install uv)" >&2; exit 1; }
-	@for name in runtime client dev; do \
+	@for name in runtime client dev aws-stand-in checkov; do \
 	  echo "locking requirements/$$name.txt"; \
 	  uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
@@ -108,7 +108,7 @@ clean: ## Remove what can be made again: .venv, output, caches (never a store's 
 	  .ruff_cache
 	find services -name __pycache__ -type d -prune -exec rm -rf {} +
 
-include images/images.mk charts/chart.mk k8s-tests/cluster/cluster.mk
+include images/images.mk charts/chart.mk k8s-tests/cluster/cluster.mk terraform/aws.mk
 
 # The environment: plain venv and pip, every package checked against its hash. The stamp is
 # written last, so that an interrupted set-up starts again.

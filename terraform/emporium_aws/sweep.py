@@ -1,0 +1,154 @@
+"""Deletes what Kubernetes had AWS make: load balancers, volumes, network interfaces, logs.
+
+Terraform doesn't know them, and its VPC can't go before they have. The cluster takes most of them
+along when it is asked to in time; this is for a cluster that can't be asked any more, or didn't get
+round to it. Only what is in the environment's VPC or carries its tags is touched; each call may be
+made again at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, Final
+
+from emporium_aws.cloud import Cloud
+from emporium_aws.settings import TAG, Settings
+
+CLUSTER_TAG: Final = "kubernetes.io/cluster/"
+"""With the cluster's name behind: what Kubernetes writes on what it makes."""
+CNI: Final = ("aws-K8S-", "Amazon EKS ")
+"""How the descriptions of interfaces begin that a node leaves when it goes quickly."""
+GROUPS: Final = "k8s-"
+"""How the names of security groups begin that the load balancer controller makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The leftovers of one environment."""
+
+    cloud: Cloud
+    settings: Settings
+
+    def run(self) -> None:
+        """Delete them all. Raises CommandError when AWS doesn't answer."""
+        for vpc in self._vpcs():
+            self._balancers(vpc)
+            self._interfaces(vpc)
+            self._security_groups(vpc)
+        self._volumes()
+        self._logs()
+
+    def images(self) -> None:
+        """Delete all images, for a repository with images can't be destroyed."""
+        words = ("ecr", "describe-repositories")
+        prefix = f"{self.settings.name}/"
+        sample = {"repositories": [{"repositoryName": f"{prefix}catalog"}]}
+        for repository in self.cloud.ask(*words, sample=sample)["repositories"]:
+            name = repository["repositoryName"]
+            if name.startswith(prefix) and self._is_ours(repository):
+                self._empty(name)
+
+    def _is_ours(self, repository: Any) -> bool:
+        """Whether a repository carries our tag: others may have such a name."""
+        if self.cloud.runner.dry_run:
+            return True
+        words = ("ecr", "list-tags-for-resource", "--resource-arn", repository["repositoryArn"])
+        wanted = {"Key": TAG, "Value": self.settings.name}
+        return wanted in ((self.cloud.find(*words) or {}).get("tags") or [])
+
+    def _empty(self, name: str) -> None:
+        words = ("--repository-name", name)
+        images = self.cloud.ask("ecr", "list-images", *words, sample={"imageIds": []})["imageIds"]
+        for digest in sorted({image["imageDigest"] for image in images}):
+            which = ("--image-ids", f"imageDigest={digest}")
+            self.cloud.remove("ecr", "batch-delete-image", *words, *which)
+
+    def _vpcs(self) -> list[str]:
+        filters = f"Name=tag:{TAG},Values={self.settings.name}"
+        sample = {"Vpcs": [{"VpcId": "VPC"}]}
+        found = self.cloud.ask("ec2", "describe-vpcs", "--filters", filters, sample=sample)
+        return [vpc["VpcId"] for vpc in found["Vpcs"]]
+
+    def _balancers(self, vpc: str) -> None:
+        """Load balancers of all generations, and what they send to."""
+        found = self.cloud.ask("elbv2", "describe-load-balancers", sample={"LoadBalancers": []})
+        for balancer in found["LoadBalancers"]:
+            if balancer.get("VpcId") == vpc:
+                arn = balancer["LoadBalancerArn"]
+                self.cloud.remove("elbv2", "delete-load-balancer", "--load-balancer-arn", arn)
+        found = self.cloud.ask("elbv2", "describe-target-groups", sample={"TargetGroups": []})
+        for group in found["TargetGroups"]:
+            if group.get("VpcId") == vpc:
+                arn = group["TargetGroupArn"]
+                self.cloud.remove("elbv2", "delete-target-group", "--target-group-arn", arn)
+        sample: Any = {"LoadBalancerDescriptions": []}
+        found = self.cloud.ask("elb", "describe-load-balancers", sample=sample)
+        for balancer in found["LoadBalancerDescriptions"]:
+            if balancer.get("VPCId") == vpc:
+                name = balancer["LoadBalancerName"]
+                self.cloud.remove("elb", "delete-load-balancer", "--load-balancer-name", name)
+
+    def _interfaces(self, vpc: str) -> None:
+        """Interfaces that nodes left behind, attached to nothing."""
+        filters = (f"Name=vpc-id,Values={vpc}", "Name=status,Values=available")
+        sample: Any = {"NetworkInterfaces": []}
+        words = ("ec2", "describe-network-interfaces", "--filters", *filters)
+        for interface in self.cloud.ask(*words, sample=sample)["NetworkInterfaces"]:
+            if interface.get("Description", "").startswith(CNI):
+                name = interface["NetworkInterfaceId"]
+                words = ("ec2", "delete-network-interface", "--network-interface-id", name)
+                self.cloud.remove(*words)
+
+    def _security_groups(self, vpc: str) -> None:
+        """Groups that the load balancer controller or EKS made, after all rules of and about
+        them."""
+        words = ("ec2", "describe-security-groups", "--filters", f"Name=vpc-id,Values={vpc}")
+        groups = self.cloud.ask(*words, sample={"SecurityGroups": []})["SecurityGroups"]
+        begin = [GROUPS]
+        if not self._cluster_is_there():
+            begin.append(f"eks-cluster-sg-{self.settings.name}-")
+        doomed = {each["GroupId"] for each in groups if each["GroupName"].startswith(tuple(begin))}
+        if doomed:
+            self._drop_rules({each["GroupId"] for each in groups}, doomed)
+        for group in sorted(doomed):
+            self.cloud.remove("ec2", "delete-security-group", "--group-id", group)
+
+    def _cluster_is_there(self) -> bool:
+        words = ("eks", "describe-cluster", "--name", self.settings.name)
+        return self.cloud.find(*words) is not None
+
+    def _drop_rules(self, groups: AbstractSet[str], doomed: AbstractSet[str]) -> None:
+        """Drop the rules of doomed groups, and those of other groups that name them."""
+        filters = f"Name=group-id,Values={','.join(sorted(groups))}"
+        words = ("ec2", "describe-security-group-rules", "--filters", filters)
+        for rule in self.cloud.ask(*words)["SecurityGroupRules"]:
+            named = rule.get("ReferencedGroupInfo", {}).get("GroupId")
+            if {rule["GroupId"], named} & doomed:
+                way = "egress" if rule["IsEgress"] else "ingress"
+                words = ("ec2", f"revoke-security-group-{way}", "--group-id", rule["GroupId"])
+                which = ("--security-group-rule-ids", rule["SecurityGroupRuleId"])
+                self.cloud.remove(*words, *which)
+
+    def _volumes(self) -> None:
+        """Volumes that the storage driver made, once nothing uses them."""
+        for volume in sorted(set(self._loose_volumes())):
+            self.cloud.remove("ec2", "delete-volume", "--volume-id", volume)
+
+    def _loose_volumes(self) -> Iterator[str]:
+        name = self.settings.name
+        for tag in (f"Name=tag:{TAG},Values={name}", f"Name=tag:{CLUSTER_TAG}{name},Values=owned"):
+            filters = (tag, "Name=status,Values=available")
+            words = ("ec2", "describe-volumes", "--filters", *filters)
+            for volume in self.cloud.ask(*words, sample={"Volumes": []})["Volumes"]:
+                yield volume["VolumeId"]
+
+    def _logs(self) -> None:
+        """Log groups that EKS made anew after Terraform had deleted its own."""
+        prefix = f"/aws/eks/{self.settings.name}/"
+        words = ("logs", "describe-log-groups", "--log-group-name-prefix", prefix)
+        if self._cluster_is_there():
+            return
+        for group in self.cloud.ask(*words, sample={"logGroups": []})["logGroups"]:
+            self.cloud.remove("logs", "delete-log-group", "--log-group-name", group["logGroupName"])
