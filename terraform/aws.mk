@@ -7,11 +7,15 @@
 #   UNLOCK=ID                          break the state's lock of a run that was killed
 
 AWS := $(or $(PYTHON),python3) terraform/aws.py
-AWS_OPTIONS = --name "$(or $(NAME),emporium)" $(if $(REGION),--region "$(REGION)") \
-  $(foreach file,$(VARS),--var-file "$(file)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) \
-  $(if $(filter-out 0,$(YES)),--yes) $(if $(UNLOCK),--unlock "$(UNLOCK)")
-CHART_OPTIONS = $(foreach file,$(VALUES),--values "$(file)") $(if $(TAG),--tag "$(TAG)") \
-  $(if $(SPREAD),--spread "$(SPREAD)")
+# What was said to make itself: a NAME or a TAG that a shell happens to have is none of ours.
+said = $(if $(findstring command line,$(origin $(1))),$($(1)))
+option = $(if $(call said,$(1)),$(2) "$(call said,$(1))")
+files = $(foreach file,$(call said,$(1)),$(2) "$(file)")
+switch = $(if $(filter-out 0,$(call said,$(1))),$(2))
+AWS_OPTIONS = $(call option,NAME,--name) $(call option,REGION,--region) \
+  $(call files,VARS,--var-file) $(call option,UNLOCK,--unlock) \
+  $(call switch,DRY_RUN,--dry-run) $(call switch,YES,--yes)
+CHART_OPTIONS = $(call files,VALUES,--values) $(call option,TAG,--tag) $(call option,SPREAD,--spread)
 
 ##@ On AWS (all: NAME= REGION= VARS=file DRY_RUN=1 YES=1)
 
@@ -25,7 +29,7 @@ aws-up: ## Make the environment: network, EKS, registry. Costs money until aws-d
 
 .PHONY: aws-push
 aws-push: ## Push the images of `make images` to its registry (TAG=)
-	@$(AWS) push $(AWS_OPTIONS) $(if $(TAG),--tag "$(TAG)")
+	@$(AWS) push $(AWS_OPTIONS) $(call option,TAG,--tag)
 
 .PHONY: aws-install
 aws-install: ## Install the store there, and test it (VALUES=file SPREAD=nodes TAG=)
@@ -33,11 +37,11 @@ aws-install: ## Install the store there, and test it (VALUES=file SPREAD=nodes T
 
 .PHONY: aws-e2e
 aws-e2e: ## Run the scenarios there, and gather logs and report in output/ (ARGS="1-11 13")
-	@$(AWS) e2e $(AWS_OPTIONS) $(CHART_OPTIONS) $(if $(ARGS),--args "$(ARGS)")
+	@$(AWS) e2e $(AWS_OPTIONS) $(CHART_OPTIONS) $(call option,ARGS,--args)
 
 .PHONY: aws-down
 aws-down: ## Remove it all, data included, and check that nothing is left (KEEP_STATE=1)
-	@$(AWS) down $(AWS_OPTIONS) $(if $(filter-out 0,$(KEEP_STATE)),--keep-state)
+	@$(AWS) down $(AWS_OPTIONS) $(call switch,KEEP_STATE,--keep-state)
 
 .PHONY: terraform-check
 terraform-check: $(READY) ## Format, validate, test, apply and destroy on a stand-in, scan

@@ -127,9 +127,9 @@ class Sweep:
             named = rule.get("ReferencedGroupInfo", {}).get("GroupId")
             if {rule["GroupId"], named} & doomed:
                 way = "egress" if rule["IsEgress"] else "ingress"
-                words = ("ec2", f"revoke-security-group-{way}", "--group-id", rule["GroupId"])
+                revoke = ("ec2", f"revoke-security-group-{way}", "--group-id", rule["GroupId"])
                 which = ("--security-group-rule-ids", rule["SecurityGroupRuleId"])
-                self.cloud.remove(*words, *which)
+                self.cloud.remove(*revoke, *which)
 
     def _volumes(self) -> None:
         """Volumes that the storage driver made, once nothing uses them."""
