@@ -94,6 +94,22 @@ def containers(documents: Iterable[Document]) -> dict[str, Document]:
     return found
 
 
+def pods(documents: Iterable[Document]) -> dict[str, Document]:
+    """The spec of every pod that is run, by kind and name of what runs it."""
+    found: dict[str, Document] = {}
+    for document in of_kind(documents, "StatefulSet", "Job", "Pod"):
+        spec = document["spec"]
+        name = f"{document['kind']} {document['metadata']['name']}"
+        found[name] = spec if document["kind"] == "Pod" else spec["template"]["spec"]
+    return found
+
+
+def alerts(documents: Iterable[Document]) -> list[Document]:
+    """The alerts of all PrometheusRules."""
+    rules = of_kind(documents, "PrometheusRule")
+    return [rule for each in rules for group in each["spec"]["groups"] for rule in group["rules"]]
+
+
 def environment(container: Document, pod: str) -> dict[str, str]:
     """The environment of a container, in a pod of that name."""
     return {each["name"]: each.get("value", pod) for each in container["env"]}

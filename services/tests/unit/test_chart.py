@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -9,8 +10,9 @@ from typing import Final
 import pytest
 
 from emporium.runtime import settings, settings_table
-from tests import chart
+from tests import chart, pod_security
 from tests.chart import Network, Place
+from tests.repository import ROOT
 
 PORTS: Final = {"frontend": 8000, "cache": 8031, "catalog": 8001, "order": 8011}
 INTERNAL: Final = 1000
@@ -141,6 +143,84 @@ def test_default_values_are_the_defaults_of_the_settings() -> None:
         for name, text in chart.environment(container, "").items():
             if defaults[name] and name not in other:
                 assert (name, text) == (name, defaults[name])
+
+
+@pytest.mark.parametrize("name", chart.examples())
+def test_every_pod_is_let_into_a_restricted_namespace(name: str) -> None:
+    """Services, smoke test and scenario job alike; and nobody writes its root file system."""
+    for what, pod in chart.pods(chart.example(name)).items():
+        assert (what, pod_security.violations(pod)) == (what, [])
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_the_examples_have_pods_of_every_kind() -> None:
+    """Or the test before this one would say nothing of some."""
+    runs = {
+        what.split()[0] for name in chart.examples() for what in chart.pods(chart.example(name))
+    }
+    assert runs == {"StatefulSet", "Job", "Pod"}
+
+
+@pytest.mark.parametrize(
+    ("where", "change", "what"),
+    [
+        ("pod", {"hostNetwork": True}, "hostNetwork"),
+        ("pod", {"volumes": [{"name": "node", "hostPath": {"path": "/"}}]}, "hostPath"),
+        ("pod", {"initContainers": [{"name": "init"}]}, "init may run as root"),
+        ("pod context", {"runAsNonRoot": False, "runAsUser": 0}, "user 0"),
+        ("pod context", {"sysctls": [{"name": "kernel.msgmax"}]}, "kernel.msgmax"),
+        ("container", {"ports": [{"hostPort": 80}]}, "port of its node"),
+        ("container", {"livenessProbe": {"httpGet": {"host": "127.0.0.1"}}}, "another host"),
+        ("context", {"privileged": True}, "privileged"),
+        ("context", {"allowPrivilegeEscalation": True}, "escalate"),
+        ("context", {"capabilities": {"drop": ["NET_RAW"]}}, "capabilities"),
+        ("context", {"capabilities": {"drop": ["ALL"], "add": ["SYS_TIME"]}}, "adds"),
+        ("context", {"runAsNonRoot": False}, "as root"),
+        ("context", {"seccompProfile": {"type": "Unconfined"}}, "Unconfined"),
+        ("context", {"appArmorProfile": {"type": "Unconfined"}}, "AppArmor"),
+    ],
+)
+def test_what_restricted_forbids_is_seen(where: str, change: chart.Document, what: str) -> None:
+    """Each kind of violation, planted into a good pod."""
+    good = chart.pods(chart.example("everything"))["StatefulSet shop-catalog"]
+    if where == "pod context":
+        change = {"securityContext": {**good["securityContext"], **change}}
+    if where in ("container", "context"):
+        container = good["containers"][0]
+        if where == "context":
+            change = {"securityContext": {**container["securityContext"], **change}}
+        change = {"containers": [{**container, **change}]}
+    if "initContainers" in change:
+        good = {**good, "securityContext": {}}
+    assert what in "; ".join(pod_security.violations({**good, **change}))
+
+
+@pytest.mark.parametrize("name", chart.examples())
+def test_what_a_client_writes_it_may_write(name: str) -> None:
+    """/report and /tmp are volumes of the pod's own, given to its group, and not read-only."""
+    for what, pod in chart.pods(chart.example(name)).items():
+        if "client" not in {container["name"] for container in pod["containers"]}:
+            continue
+        places = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+        for path in ("/report", "/tmp"):
+            mount = places[path]
+            assert (what, path, mount.get("readOnly", False)) == (what, path, False)
+            assert "emptyDir" in volumes[mount["name"]]
+
+
+def test_every_alert_has_a_runbook_and_no_runbook_lacks_its_alert() -> None:
+    """In docs/OPERATIONS.md, below "Alerts"; the alert says where."""
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text("utf-8")
+    section = text.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    runbooks = re.findall(r"(?m)^### (\S+)$", section)
+    found = chart.alerts(chart.example("everything"))
+    assert runbooks == [alert["alert"] for alert in found]
+    for alert in found:
+        link = f"docs/OPERATIONS.md#{alert['alert'].lower()}"
+        assert alert["annotations"]["runbook"] == link
 
 
 def test_the_store_is_never_open_to_faults_by_default() -> None:
