@@ -25,7 +25,7 @@ GOOD_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make TARGET [NAME=value ...]" } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(READY) ## See the store lose its primary, go on selling, and prove it (3 minutes)
