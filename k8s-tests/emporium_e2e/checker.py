@@ -1,0 +1,301 @@
+"""What the job's report comes to: a verdict per scenario, the bars, and the page that is kept.
+
+The job checks the store; this judges the job. A scenario passes when the job says so **and** its
+report holds every check that a purchase needs, none failed, no evidence is missing and no gap is
+too long. What wasn't run must stand in `not_run.toml` with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from emporium.client import report as job_report
+from emporium_e2e.errors import E2eError
+
+PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
+LONGEST_GAP_S: Final = 10.0
+"""Without a successful purchase, in any scenario: above it the run fails."""
+NEEDED: Final[Mapping[str, str]] = {
+    "no acknowledged purchase lost": "lost",
+    "no duplicate order": "duplicate",
+    "nothing oversold": "oversold",
+    "reads linearizable": "stale",
+}
+"""Checks that every scenario's report must have, and what it is when one fails."""
+IMPOSSIBLE: Final = "the fault can be made"
+"""The evidence by which the job says that this cluster can't do what the scenario needs."""
+GAPS: Final = ("longest_gap_s", "gap_longest_s")
+SETS: Final = ("ci", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One scenario's. `why` is empty when it passed."""
+
+    number: int
+    name: str
+    word: str
+    why: str = ""
+    seconds: float = 0.0
+    gap_s: float | None = None
+    wrong: frozenset[str] = frozenset()  # lost, duplicate, oversold, stale
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a scenario's gaps are compared with: median and longest, in seconds."""
+
+    scenario: str
+    what: str
+    median_s: float
+    longest_s: float
+
+
+BARS: Final = (
+    Bar("graceful-deletion", "the reigning pod is deleted", 0.5, 2.0),
+    Bar("process-killed", "its process gets SIGKILL", 1.5, 5.0),
+    Bar("node-cut", "its node is cut off", 3.0, 8.0),
+)
+ROLLING: Final = "rolling-deletion"
+ROLLING_BAR: Final = "99.9 % of 5,000 purchases within 5 s while every pod is deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class BarRow:
+    """One line of the table of bars."""
+
+    what: str
+    bar: str
+    measured: str
+    met: bool | None  # None: not measured
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """`not_run.toml`: scenario -> reason, by what it is that leaves it out: a set of scenarios, or
+    a kind of cluster."""
+
+    reasons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def of(self, *kinds: str) -> dict[str, str]:
+        """All that these kinds leave out."""
+        return {name: why for kind in kinds for name, why in self.reasons.get(kind, {}).items()}
+
+
+def read_not_run(path: Path, known: Iterable[str], kinds: Iterable[str]) -> NotRun:
+    """The file, checked. Raises E2eError for a scenario or kind that there isn't, and for an
+    empty reason."""
+    names, sections = set(known), {*kinds, "ci"}
+    told = tomllib.loads(path.read_text("utf-8"))
+    for section, reasons in told.items():
+        if section not in sections or not isinstance(reasons, dict):
+            raise E2eError(f"{path.name}: [{section}]", f"allowed: {', '.join(sorted(sections))}")
+        for name, why in reasons.items():
+            if name not in names:
+                raise E2eError(f"{path.name}: there is no scenario {name!r} in [{section}]")
+            if not (isinstance(why, str) and why.strip()):
+                raise E2eError(f"{path.name}: {name} in [{section}] has no reason")
+    return NotRun(told)
+
+
+def judge(
+    catalogue: Sequence[tuple[int, str]],
+    reports: Sequence[Mapping[str, Any]],
+    excused: Mapping[str, str],
+    trouble: str = "",
+) -> list[Verdict]:
+    """A verdict for each scenario of the catalogue, over all rounds: the worst one counts.
+
+    `excused` may be not run, for the reason that it gives; `trouble` is why the job ended early.
+    """
+    return [_judge_one(number, name, reports, excused, trouble) for number, name in catalogue]
+
+
+def _judge_one(
+    number: int,
+    name: str,
+    reports: Sequence[Mapping[str, Any]],
+    excused: Mapping[str, str],
+    trouble: str,
+) -> Verdict:
+    results = [one for each in reports for one in each["results"] if one["name"] == name]
+    if not results:
+        if name in excused:
+            return Verdict(number, name, NOT_RUN, excused[name])
+        return Verdict(number, name, FAILED, f"not run, without a reason; {trouble}".rstrip("; "))
+    rounds = [_judge_result(number, name, result, excused) for result in results]
+    worst = next((v for v in rounds if v.word == FAILED), rounds[-1])
+    gaps = [v.gap_s for v in rounds if v.gap_s is not None]
+    count = sum(v.word == FAILED for v in rounds)
+    why = worst.why
+    if count and len(rounds) > 1:
+        why = f"{count} of {len(rounds)} rounds: {why}"
+    if worst.word != FAILED and len(results) < len(reports):
+        missing = len(reports) - len(results)
+        worst, why = Verdict(number, name, FAILED), f"not run in {missing} of {len(reports)} rounds"
+    return Verdict(
+        number,
+        name,
+        worst.word,
+        why,
+        sum(v.seconds for v in rounds),
+        max(gaps, default=None),
+        frozenset().union(*(v.wrong for v in rounds)),
+    )
+
+
+def _judge_result(
+    number: int, name: str, result: Mapping[str, Any], excused: Mapping[str, str]
+) -> Verdict:
+    gap = _gap(result)
+    checks = {check["name"]: check for check in result["checks"]}
+    cannot = [
+        e["detail"] for e in result["evidence"] if e["name"] == IMPOSSIBLE and not e["passed"]
+    ]
+    wrong = frozenset(
+        word for check, word in NEEDED.items() if check in checks and not checks[check]["passed"]
+    )
+    if result["verdict"] == job_report.NOT_SHOWN and cannot:
+        word, why = NOT_RUN, excused.get(name, "")
+        if not why:
+            word, why = FAILED, f"not run, and not in not_run.toml: {cannot[0]}"
+    else:
+        reasons = _faults(result, checks, wrong, gap)
+        word, why = (FAILED, "; ".join(reasons)) if reasons else (PASSED, "")
+    return Verdict(number, name, word, why, float(result["seconds"]), gap, wrong)
+
+
+def _faults(
+    result: Mapping[str, Any],
+    checks: Mapping[str, Mapping[str, Any]],
+    wrong: Iterable[str],
+    gap: float | None,
+) -> list[str]:
+    """Everything that keeps a scenario from having passed."""
+    found = [str(result["error"]).splitlines()[0]] if result["error"] else []
+    found += [f"{word.upper()}: {_detail(checks, word)}" for word in sorted(wrong)]
+    found += [
+        f"{name}: {check['detail']}".splitlines()[0]
+        for name, check in checks.items()
+        if not check["passed"] and name not in NEEDED
+    ]
+    if not result["error"]:
+        found += [f"not checked: {name}" for name in NEEDED if name not in checks]
+    shown = [e["name"] for e in result["evidence"] if not e["passed"]]
+    found += [f"not shown: {name}" for name in shown]
+    if gap is not None and gap > LONGEST_GAP_S:
+        found.append(f"nobody could buy for {gap:.1f} s, above {LONGEST_GAP_S:g} s")
+    if not found and result["verdict"] != job_report.PASSED:
+        found.append(f"the job says: {result['verdict']}")
+    return found
+
+
+def _detail(checks: Mapping[str, Mapping[str, Any]], word: str) -> str:
+    name = next(name for name, meaning in NEEDED.items() if meaning == word)
+    return str(checks[name]["detail"]).splitlines()[0] if checks[name]["detail"] else name
+
+
+def _gap(result: Mapping[str, Any]) -> float | None:
+    """The longest time without a successful purchase that the report has."""
+    found = [result["figures"][name] for name in GAPS if name in result["figures"]]
+    return max(map(float, found), default=None)
+
+
+# --- bars ---
+
+
+def bars(reports: Sequence[Mapping[str, Any]]) -> list[BarRow]:
+    """Each bar with what was measured, over all rounds."""
+    rows = []
+    for bar in BARS:
+        gaps = [
+            float(gap)
+            for result in _results(reports, bar.scenario)
+            for gap in str(result["figures"].get("gaps_s", "")).split()
+        ]
+        wanted = f"median ≤ {bar.median_s:g} s, longest ≤ {bar.longest_s:g} s"
+        if not gaps:
+            rows.append(BarRow(bar.what, wanted, "not measured", None))
+            continue
+        median, longest = statistics.median(gaps), max(gaps)
+        told = f"median {median:.2f} s, longest {longest:.2f} s ({len(gaps)} times)"
+        met = median <= bar.median_s and longest <= bar.longest_s
+        rows.append(BarRow(bar.what, wanted, told, met))
+    told = [str(r["figures"].get("bar", "")) for r in _results(reports, ROLLING)]
+    shares = [line for line in told if line]
+    kept = all(line.startswith("met") for line in shares) if shares else None
+    rows.append(BarRow("rolling deletion", ROLLING_BAR, "; ".join(shares) or "not measured", kept))
+    return rows
+
+
+def _results(reports: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
+    return [result for each in reports for result in each["results"] if result["name"] == name]
+
+
+def read_reports(folders: Iterable[Path]) -> list[dict[str, Any]]:
+    """The job's reports. Raises E2eError for one that can't be read."""
+    found = []
+    for folder in folders:
+        try:
+            found.append(json.loads((folder / "scenarios.json").read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise E2eError(f"the report in {folder} can't be read: {error}") from error
+    return found
+
+
+# --- the page ---
+
+WORD_OF: Final = {True: "met", False: "MISSED", None: "not measured"}
+
+
+def page(
+    verdicts: Sequence[Verdict],
+    rows: Sequence[BarRow],
+    about: Mapping[str, str],
+    steps: Sequence[tuple[str, float]],
+) -> str:
+    """The whole run as Markdown."""
+    failed = [v for v in verdicts if v.word == FAILED]
+    count = {word: sum(v.word == word for v in verdicts) for word in (PASSED, FAILED, NOT_RUN)}
+    passed = "passed" if count[PASSED] and not failed else "NOT passed"
+    told = ", ".join(f"{number} {word}" for word, number in count.items() if number)
+    lines = ["# Emporium on Kubernetes", "", f"**Verdict: {passed}** ({told})", ""]
+    lines += [f"- {name}: {value}" for name, value in about.items()]
+    lines += ["", "## Scenarios", "", "| scenario | verdict | time | longest without a buy | why |"]
+    lines += ["|---|---|---|---|---|", *(_verdict_row(v) for v in verdicts), ""]
+    wrong = [f"{word} {sum(word in v.wrong for v in verdicts)}" for word in NEEDED.values()]
+    lines += [f"Scenarios that found something {' · '.join(wrong)}.", ""]
+    lines += ["## Bars", "", "How long nobody could buy, and how it compares with what was aimed"]
+    lines += ["at. A missed bar is told, and fails nothing: it speaks of this machine's speed.", ""]
+    lines += ["| what happens | bar | measured | |", "|---|---|---|---|"]
+    lines += [f"| {r.what} | {r.bar} | {_cell(r.measured)} | {WORD_OF[r.met]} |" for r in rows]
+    lines += ["", "## Compared", "", comparison(rows), "", "## Time", ""]
+    lines += ["| step | seconds |", "|---|---|"]
+    lines += [f"| {name} | {seconds:.1f} |" for name, seconds in steps]
+    return "\n".join([*lines, ""])
+
+
+def comparison(rows: Sequence[BarRow]) -> str:
+    """What others measured of another shop, beside what was measured here."""
+    ours = [f"{row.what}: {row.measured}" for row in rows if row.met is not None]
+    return (
+        "The best-known demo shop, which runs one pod per service, answers 500 for 1.5 to 2 minutes"
+        " after one pod is killed. That figure is others', taken as reported; it wasn't measured"
+        f" here. Measured here, without a successful purchase: {'; '.join(ours) or 'nothing'}."
+    )
+
+
+def _verdict_row(v: Verdict) -> str:
+    gap = "" if v.gap_s is None else f"{v.gap_s:.2f} s"
+    seconds = f"{v.seconds:.0f} s" if v.seconds else ""
+    return f"| {v.number} {v.name} | {v.word} | {seconds} | {gap} | {_cell(v.why)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
