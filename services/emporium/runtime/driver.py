@@ -174,6 +174,7 @@ class ReplicaHandle:
             found["refused_connections"] = running.transport.server.refused
             found["calls_in_flight"] = running.transport.hub.in_flight
             found["dropped_frames"] = running.transport.hub.dropped()
+            found["message_version"] = running.transport.message_version()
         found["lost_operations"] = self._operations.dropped
         found["faults"] = self.faults.describe()
         return found

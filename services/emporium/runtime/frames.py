@@ -3,10 +3,10 @@
 A frame is a 4-byte big-endian length, a 32-byte code and a body: one wire record as JSON text. The
 first three frames of a connection are the handshake and carry no code:
 
-    acceptor                              dialer
-    Challenge(version, who, nonce)  ->
-                                    <-    Introduction(version, who, nonce, proofs)
-    Welcome(proof)                  ->                    or Rejected(reason), and the end
+    acceptor                                    dialer
+    Challenge(newest, oldest, who, nonce) ->
+                                          <-    Introduction(version, who, nonce, proofs)
+    Welcome(proof)                        ->              or Rejected(reason), and the end
 
 Each side proves that it knows the secret by an HMAC-SHA256 over both nonces and both names, so that
 nothing recorded can be played again. The dialer gives one proof for each of its secrets (there are
@@ -14,6 +14,11 @@ two while they are rotated); the acceptor uses the newest of its own that one of
 then on every frame has an HMAC over its direction, its number and its body under a key made from
 both nonces: a frame that is altered, replayed, reordered or sent back is refused, and no clock is
 needed (PROTOCOL 5.5). TLS, where it is on, lies below and hides the bodies.
+
+The message version is agreed on for each connection: the acceptor offers what it speaks, the dialer
+chooses the newest that it speaks too, or leaves. Offer and choice are in every proof and in the
+key, so that nobody in between can talk two sides down to an older version. What was offered comes
+first in a Challenge in every version; its other fields are those of the oldest version offered.
 
 Rule of the house: this file has no socket and no thread; it can be read and tested as text.
 """
@@ -25,7 +30,7 @@ import hmac
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from emporium.replication import wire
@@ -55,14 +60,32 @@ class Peer:
         return f"{self.role}-{self.replica}"
 
 
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The message versions that a process speaks: these two and those between."""
+
+    newest: int
+    oldest: int
+
+    def __str__(self) -> str:
+        """As in the line that refuses a connection. Cut, for it may be a stranger's word."""
+        return f"{str(self.oldest)[:20]} to {str(self.newest)[:20]}"
+
+
+def spoken() -> Versions:
+    """What this program speaks."""
+    return Versions(wire.NEWEST_MESSAGE_VERSION, wire.OLDEST_MESSAGE_VERSION)
+
+
 # --- the records of a connection ---
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """The acceptor's first word. `nonce` in hex."""
+    """The acceptor's first word: the message versions that it speaks. `nonce` in hex."""
 
-    version: int
+    newest: int
+    oldest: int
     role: str
     replica: int
     nonce: str
@@ -70,7 +93,8 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
-    """The dialer's answer: one proof in hex for each secret that it has, newest first."""
+    """The dialer's answer: the message version that it chose, and one proof in hex for each secret
+    that it has, newest first."""
 
     version: int
     role: str
@@ -144,10 +168,10 @@ def plain_frame(record: object) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def plain_record(body: bytes, kind: type[Handshake]) -> Handshake:
-    """The handshake record in `body`. A version that isn't spoken here is told before anything
-    else is looked at: its other fields may have changed. Raises FrameError, also for `Rejected`."""
-    _check_version(body)
+def plain_record(body: bytes, kind: type[Handshake], own: Versions) -> Handshake:
+    """The handshake record in `body`. Versions that aren't spoken here are told before anything
+    else is looked at: the other fields may have changed. Raises FrameError, also for `Rejected`."""
+    _check_version(body, own)
     record = unpack(body)
     if isinstance(record, Rejected):
         raise FrameError(f"rejected: {record.reason[:200]}")
@@ -164,51 +188,65 @@ def body_length(prefix: bytes, bound: int = MAXIMUM_BODY_BYTES) -> int:
     return length
 
 
-def _check_version(body: bytes) -> None:
+def _check_version(body: bytes, own: Versions) -> None:
     try:
         plain = json.loads(body)
     except (ValueError, RecursionError):
         raise FrameError("no handshake: the first bytes are no JSON") from None
-    if not isinstance(plain, list) or len(plain) < 2 or plain[0] not in _VERSIONED:  # noqa: PLR2004
-        return
-    if plain[1] != wire.MESSAGE_VERSION:
+    match plain:
+        case ["Challenge", int(newest), int(oldest), *_]:
+            choose_version(own, Versions(newest, oldest))
+        case ["Introduction", int(version), *_] if not own.oldest <= version <= own.newest:
+            told = str(version)[:20]
+            raise FrameError(f"message version {told} isn't spoken here, this side speaks {own}")
+
+
+def choose_version(own: Versions, offered: Versions) -> int:
+    """The newest message version that both sides speak. Raises FrameError when there is none."""
+    version = min(own.newest, offered.newest)
+    if version < max(own.oldest, offered.oldest):
         raise FrameError(
-            f"message version {str(plain[1])[:20]} is not spoken here,"
-            f" this side speaks {wire.MESSAGE_VERSION}"
+            f"no message version in common: the other side speaks {offered}, this side {own}"
         )
-
-
-_VERSIONED = ("Challenge", "Introduction")
+    return version
 
 
 # --- proofs and codes ---
 
 
-def _words(*words: str) -> bytes:
-    return json.dumps(words).encode()
+def _proof(secret: bytes, label: str, challenge: Challenge, introduction: Introduction) -> str:
+    text = json.dumps(
+        [
+            label,
+            *(f"{challenge.role}-{challenge.replica}", challenge.nonce),
+            *(f"{introduction.role}-{introduction.replica}", introduction.nonce),
+            *(challenge.newest, challenge.oldest, introduction.version),
+        ]
+    )
+    return hmac.digest(secret, text.encode(), hashlib.sha256).hex()
 
 
-def _proof(secret: bytes, label: str, challenge: Challenge, dialer: Peer, nonce: str) -> str:
-    acceptor = f"{challenge.role}-{challenge.replica}"
-    text = _words(label, acceptor, challenge.nonce, str(dialer), nonce)
-    return hmac.digest(secret, text, hashlib.sha256).hex()
+def challenge_of(own: Versions, acceptor: Peer, nonce: str) -> Challenge:
+    """The acceptor's first word."""
+    return Challenge(own.newest, own.oldest, acceptor.role, acceptor.replica, nonce)
 
 
 def introduce(
-    secrets: Sequence[bytes], challenge: Challenge, dialer: Peer, nonce: str
+    secrets: Sequence[bytes], challenge: Challenge, own: Versions, dialer: Peer, nonce: str
 ) -> Introduction:
-    """The dialer's answer to a challenge."""
-    proofs = tuple(_proof(secret, "dialer", challenge, dialer, nonce) for secret in secrets)
-    return Introduction(wire.MESSAGE_VERSION, dialer.role, dialer.replica, nonce, proofs)
+    """The dialer's answer to a challenge. Raises FrameError without a common message version."""
+    version = choose_version(own, Versions(challenge.newest, challenge.oldest))
+    plain = Introduction(version, dialer.role, dialer.replica, nonce, ())
+    proofs = tuple(_proof(secret, "dialer", challenge, plain) for secret in secrets)
+    return replace(plain, proofs=proofs)
 
 
 def choose_secret(
     secrets: Sequence[bytes], challenge: Challenge, introduction: Introduction
 ) -> bytes:
     """The acceptor's newest secret that the dialer proves too. Raises FrameError for none."""
-    dialer = Peer(introduction.role, introduction.replica)
     for secret in secrets:
-        expected = _proof(secret, "dialer", challenge, dialer, introduction.nonce)
+        expected = _proof(secret, "dialer", challenge, introduction)
         if any(_same(expected, proof) for proof in introduction.proofs[:2]):
             return secret
     raise FrameError("wrong secret: the dialer proves none that is known here")
@@ -216,16 +254,15 @@ def choose_secret(
 
 def welcome(secret: bytes, challenge: Challenge, introduction: Introduction) -> Welcome:
     """The acceptor's proof that it knows the secret too."""
-    dialer = Peer(introduction.role, introduction.replica)
-    return Welcome(_proof(secret, "acceptor", challenge, dialer, introduction.nonce))
+    return Welcome(_proof(secret, "acceptor", challenge, introduction))
 
 
 def confirm_secret(
-    secrets: Sequence[bytes], challenge: Challenge, dialer: Peer, nonce: str, answer: Welcome
+    secrets: Sequence[bytes], challenge: Challenge, introduction: Introduction, answer: Welcome
 ) -> bytes:
     """The dialer's secret that the acceptor has proved. Raises FrameError for none."""
     for secret in secrets:
-        if _same(_proof(secret, "acceptor", challenge, dialer, nonce), answer.proof):
+        if _same(_proof(secret, "acceptor", challenge, introduction), answer.proof):
             return secret
     raise FrameError("wrong secret: the acceptor proves none that is known here")
 
@@ -234,9 +271,9 @@ def _same(left: str, right: str) -> bool:
     return hmac.compare_digest(left.encode(), right.encode())
 
 
-def session_key(secret: bytes, challenge: Challenge, dialer: Peer, nonce: str) -> bytes:
+def session_key(secret: bytes, challenge: Challenge, introduction: Introduction) -> bytes:
     """The key of one connection."""
-    return bytes.fromhex(_proof(secret, "session", challenge, dialer, nonce))
+    return bytes.fromhex(_proof(secret, "session", challenge, introduction))
 
 
 FROM_DIALER, FROM_ACCEPTOR = b"d", b"a"

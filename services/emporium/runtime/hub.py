@@ -96,10 +96,14 @@ class Hub:
         """Whether there is a stream to it now."""
         return self._stream(role, replica) is not None
 
+    def streams(self) -> tuple[Stream, ...]:
+        """The streams that are up."""
+        streams = [dialer.stream for dialer in self._dialers.values()]
+        return tuple(stream for stream in streams if stream is not None)
+
     def dropped(self) -> int:
         """How many frames the full queues of the present streams have dropped."""
-        streams = [dialer.stream for dialer in self._dialers.values()]
-        return sum(stream.dropped for stream in streams if stream is not None)
+        return sum(stream.dropped for stream in self.streams())
 
     @property
     def in_flight(self) -> int:

@@ -21,10 +21,9 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from emporium.replication import wire
 from emporium.runtime import frames, logs
 from emporium.runtime.clock import SYSTEM
 from emporium.runtime.faults import FaultTable
@@ -42,11 +41,12 @@ _log = logs.logger("streams")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a process needs to be believed. `secrets`: newest first, one or two of them."""
+    """What a process brings to a handshake. `secrets`: newest first, one or two of them."""
 
     secrets: tuple[bytes, ...]
     server_tls: ssl.SSLContext | None = None
     client_tls: ssl.SSLContext | None = None
+    versions: frames.Versions = field(default_factory=frames.spoken)
 
 
 class Line:
@@ -106,13 +106,20 @@ class Line:
 
 
 class Stream:
-    """One authenticated connection. `peer` is who has proved to be there."""
+    """One authenticated connection. `peer` is who has proved to be there, `version` the message
+    version that both sides agreed on."""
 
     def __init__(
-        self, line: Line, peer: Peer, seals: tuple[frames.Seal, frames.Seal], faults: FaultTable
+        self,
+        line: Line,
+        peer: Peer,
+        version: int,
+        seals: tuple[frames.Seal, frames.Seal],
+        faults: FaultTable,
     ) -> None:
         """`seals` are those of the incoming and of the outgoing direction."""
         self.peer = peer
+        self.version = version
         self.closed = False
         self.reason = ""
         self.dropped = 0
@@ -256,28 +263,25 @@ def accept_handshake(
     """Be the acceptor: a stream, or None for whoever leaves at once (a probe).
 
     Raises FrameError for a dialer that can't be believed, after telling it why; OSError."""
-    challenge = frames.Challenge(
-        wire.MESSAGE_VERSION,
-        own.role,
-        own.replica,
-        random_secrets.token_hex(frames.NONCE_BYTES),
-    )
+    versions = credentials.versions
+    nonce = random_secrets.token_hex(frames.NONCE_BYTES)
+    challenge = frames.challenge_of(versions, own, nonce)
     connection.sendall(frames.plain_frame(challenge))
     body = _receive_body(connection)
     if body is None:
         return None
     try:
-        introduction = frames.plain_record(body, frames.Introduction)
+        introduction = frames.plain_record(body, frames.Introduction, versions)
         secret = frames.choose_secret(credentials.secrets, challenge, introduction)
     except FrameError as error:
         connection.sendall(frames.plain_frame(frames.Rejected(str(error))))
         raise
     answer = frames.welcome(secret, challenge, introduction)
     connection.sendall(frames.plain_frame(answer))
-    peer = Peer(introduction.role, introduction.replica)
-    key = frames.session_key(secret, challenge, peer, introduction.nonce)
+    key = frames.session_key(secret, challenge, introduction)
     seals = (frames.Seal(key, frames.FROM_DIALER), frames.Seal(key, frames.FROM_ACCEPTOR))
-    return _stream(connection, peer, seals, faults)
+    peer = Peer(introduction.role, introduction.replica)
+    return _stream(connection, peer, introduction.version, seals, faults)
 
 
 def dial_handshake(
@@ -288,28 +292,31 @@ def dial_handshake(
     faults: FaultTable,
 ) -> Stream:
     """Be the dialer. Raises FrameError when either side doesn't believe the other; OSError."""
-    challenge = frames.plain_record(_receive_whole(connection), frames.Challenge)
+    versions = credentials.versions
+    challenge = frames.plain_record(_receive_whole(connection), frames.Challenge, versions)
     if (challenge.role, challenge.replica) != (expected.role, expected.replica):
         raise FrameError(f"{challenge.role[:20]}-{challenge.replica} is there, not {expected}")
     nonce = random_secrets.token_hex(frames.NONCE_BYTES)
-    introduction = frames.introduce(credentials.secrets, challenge, own, nonce)
+    introduction = frames.introduce(credentials.secrets, challenge, versions, own, nonce)
     connection.sendall(frames.plain_frame(introduction))
-    answer = frames.plain_record(_receive_whole(connection), frames.Welcome)
-    secret = frames.confirm_secret(credentials.secrets, challenge, own, nonce, answer)
-    key = frames.session_key(secret, challenge, own, nonce)
+    answer = frames.plain_record(_receive_whole(connection), frames.Welcome, versions)
+    secret = frames.confirm_secret(credentials.secrets, challenge, introduction, answer)
+    key = frames.session_key(secret, challenge, introduction)
     seals = (frames.Seal(key, frames.FROM_ACCEPTOR), frames.Seal(key, frames.FROM_DIALER))
-    return _stream(connection, expected, seals, faults)
+    return _stream(connection, expected, introduction.version, seals, faults)
 
 
 def _stream(
     connection: socket.socket,
     peer: Peer,
+    version: int,
     seals: tuple[frames.Seal, frames.Seal],
     faults: FaultTable,
 ) -> Stream:
+    _log.debug("a stream with %s: message version %d", peer, version)
     line = Line(connection)
     line.start()
-    return Stream(line, peer, seals, faults)
+    return Stream(line, peer, version, seals, faults)
 
 
 def _receive_whole(connection: socket.socket) -> bytes:

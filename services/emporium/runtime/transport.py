@@ -141,6 +141,12 @@ class StreamTransport:
         self.server.close()
         self.hub.close()
 
+    def message_version(self) -> int:
+        """The lowest message version that is spoken with a process that is connected now; the
+        newest of this program when none is."""
+        streams = (*self.server.streams(), *self.hub.streams())
+        return min((each.version for each in streams), default=frames.spoken().newest)
+
     # --- out ---
 
     def send(self, replica: int, message: object) -> None:

@@ -138,6 +138,10 @@ class Streams:
         """Of the hub."""
         return 0
 
+    def message_version(self) -> int:
+        """With nobody."""
+        return 1
+
     def close(self) -> None:
         """Of all three."""
         self._happened.append("port closed")

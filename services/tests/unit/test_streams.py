@@ -6,12 +6,12 @@ import shutil
 import socket
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from emporium.catalog.requests import QueryItem
-from emporium.replication import wire
 from emporium.replication.messages import NotGranted, Renew
 from emporium.runtime import frames, streams
 from emporium.runtime.errors import FatalError
@@ -19,7 +19,7 @@ from emporium.runtime.faults import FaultRule, FaultTable
 from emporium.runtime.frames import Answered, Ask, FrameError, Peer
 from emporium.runtime.hub import Hub
 from emporium.runtime.internal_server import InternalServer
-from emporium.runtime.streams import Stream, credentials_of, probe
+from emporium.runtime.streams import Credentials, Stream, credentials_of, probe
 from tests.unit.loopback import CATALOG, FRONTEND, SECRET, Gate, dialling, listening
 from tests.waiting import eventually, never
 
@@ -44,10 +44,11 @@ def introduced(port: int) -> tuple[socket.socket, frames.Seal]:
     challenge = receive_record(connection)
     assert isinstance(challenge, frames.Challenge)
     secret = SECRET.encode()
-    introduction = frames.introduce([secret], challenge, FRONTEND, "ab" * 16)
+    spoken = frames.spoken()
+    introduction = frames.introduce([secret], challenge, spoken, FRONTEND, "ab" * 16)
     connection.sendall(frames.plain_frame(introduction))
     assert isinstance(receive_record(connection), frames.Welcome)
-    key = frames.session_key(secret, challenge, FRONTEND, "ab" * 16)
+    key = frames.session_key(secret, challenge, introduction)
     return connection, frames.Seal(key, frames.FROM_DIALER)
 
 
@@ -119,17 +120,89 @@ def test_a_bad_frame_ends_the_connection_and_is_not_handled(spoil: str) -> None:
         eventually(lambda: listener.server.streams() == (), "no stream")
 
 
-def test_another_message_version_is_refused_with_clear_text() -> None:
-    """A newer program is told what is spoken here, on the line itself."""
-    with listening() as listener, dial(listener.server.port) as connection:
+def test_a_message_version_that_was_not_offered_is_refused_with_clear_text() -> None:
+    """A newer program that doesn't listen is told what is spoken here, on the line itself."""
+    with listening(speaking(2, 1)) as listener, dial(listener.server.port) as connection:
         assert isinstance(receive_record(connection), frames.Challenge)
-        body = b'["Introduction",2,"frontend",0,"x",["y"]]'
+        body = b'["Introduction",3,"frontend",0,"x",["y"]]'
         connection.sendall(struct.pack(">I", len(body)) + body)
         refusal = receive_record(connection)
         assert refusal == frames.Rejected(
-            f"message version 2 is not spoken here, this side speaks {wire.MESSAGE_VERSION}"
+            "message version 3 isn't spoken here, this side speaks 1 to 2"
         )
         assert connection.recv(1) == b""
+
+
+def speaking(newest: int, oldest: int) -> Credentials:
+    """The credentials of a program of other message versions."""
+    return replace(credentials_of([SECRET]), versions=frames.Versions(newest, oldest))
+
+
+@pytest.mark.parametrize(
+    ("acceptor", "dialer", "agreed"),
+    [((1, 1), (2, 1), 1), ((2, 1), (1, 1), 1), ((2, 1), (2, 1), 2)],
+)
+def test_programs_of_neighbouring_versions_talk(
+    acceptor: tuple[int, int],
+    dialer: tuple[int, int],
+    agreed: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With the newest message version that both know; both ends know which, and the log says it."""
+    caplog.set_level("DEBUG", "emporium.streams")
+    with (
+        listening(speaking(*acceptor), handle=lambda stream, _: stream.send(RENEW)) as listener,
+        dialling(listener.server.port, speaking(*dialer)) as hub,
+    ):
+        seen: list[object] = []
+        hub.on_message(lambda _role, _replica, record: seen.append(record))
+        eventually(lambda: hub.send("catalog", 0, RENEW), "a stream")
+        eventually(lambda: seen == [RENEW], "an answer")
+        (accepted,), (dialled,) = listener.server.streams(), hub.streams()
+        assert (accepted.version, dialled.version) == (agreed, agreed)
+        assert f"a stream with frontend-0: message version {agreed}" in caplog.text
+        assert f"a stream with catalog-0: message version {agreed}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("acceptor", "dialer", "said"),
+    [
+        ((1, 1), (2, 2), "the other side speaks 1 to 1, this side 2 to 2"),
+        ((2, 2), (1, 1), "the other side speaks 2 to 2, this side 1 to 1"),
+    ],
+)
+def test_programs_without_a_common_version_do_not_talk(
+    acceptor: tuple[int, int],
+    dialer: tuple[int, int],
+    said: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever dials sees it, and says once what both speak."""
+    with (
+        listening(speaking(*acceptor)) as listener,
+        dialling(listener.server.port, speaking(*dialer)) as hub,
+    ):
+        eventually(lambda: said in caplog.text, "a line")
+        never(lambda: hub.streams() or listener.changes, "a stream", for_s=0.1)
+        assert caplog.text.count("no message version in common") == 1
+
+
+@pytest.mark.parametrize("newest", [1, 3])
+def test_an_offer_altered_on_the_way_is_refused(newest: int) -> None:
+    """Both speak 1 to 2 and somebody in between changes that: the acceptor doesn't believe the
+    dialer, who proves what it has seen."""
+    with listening(speaking(2, 1)) as listener, dial(listener.server.port) as connection:
+        challenge = receive_record(connection)
+        assert isinstance(challenge, frames.Challenge)
+        seen = replace(challenge, newest=newest)
+        secret, own = SECRET.encode(), frames.Versions(2, 1)
+        introduction = frames.introduce([secret], seen, own, FRONTEND, "ab" * 16)
+        connection.sendall(frames.plain_frame(introduction))
+        refusal = receive_record(connection)
+        assert isinstance(refusal, frames.Rejected)
+        assert "wrong secret" in refusal.reason
+        assert connection.recv(1) == b""
+        assert listener.changes == []
 
 
 def test_a_stranger_at_the_address_is_not_believed(caplog: pytest.LogCaptureFixture) -> None:
@@ -329,8 +402,8 @@ def test_credentials_without_a_secret_prove_the_empty_one() -> None:
     with listening() as listener, dialling(listener.server.port, credentials_of([])) as hub:
         eventually(lambda: listener.server.refused, "a refusal")
         assert not hub.connected("catalog", 0)
+    spoken = frames.spoken()
+    challenge = frames.challenge_of(spoken, CATALOG, "aa")
+    introduction = frames.introduce([b""], challenge, spoken, FRONTEND, "")
     with pytest.raises(FrameError):
-        frames.choose_secret([b"x"], CHALLENGE, frames.introduce([b""], CHALLENGE, FRONTEND, ""))
-
-
-CHALLENGE = frames.Challenge(wire.MESSAGE_VERSION, "catalog", 0, "aa")
+        frames.choose_secret([b"x"], challenge, introduction)
