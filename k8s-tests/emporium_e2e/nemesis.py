@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Mapping
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -101,7 +101,7 @@ class Nemesis:
             hands.API_OUTAGE: self._api_outage,
         }
         if verb not in actions or verb not in self._cluster.verbs:
-            return {"ok": False, "reason": f"a {self._cluster.kind} cluster has no {verb}"}
+            return {"ok": False, "reason": f"this cluster ({self._cluster.kind}) has no {verb}"}
         try:
             return {"ok": True, **actions[verb](about)}
         except KeyError as error:
@@ -176,8 +176,8 @@ class Nemesis:
             there = self._kubectl.find("pvc", claim)
             if there is not None:
                 return bool(there["metadata"]["uid"] != old)
-            waits_since.append(time.monotonic())
-            if time.monotonic() - waits_since[0] > STUCK_S:
+            waits_since.append(monotonic())
+            if monotonic() - waits_since[0] > STUCK_S:
                 waits_since.clear()
                 self._delete_now(pod)
             return False
@@ -256,7 +256,7 @@ class Nemesis:
             raise E2eError(f"an outage of {seconds:g} s", f"allowed: up to {MOST_OUTAGE_S:g}")
         self._broken["api-start", "API server"] = self._cluster.api_start
         self._cluster.api_stop()
-        time.sleep(seconds)
+        sleep(seconds)
         self._cluster.api_start()
         del self._broken["api-start", "API server"]
         wait_until(

@@ -126,6 +126,6 @@ def about(shop: Shop, settings: Settings) -> dict[str, str]:
         versions = {str(node["status"]["nodeInfo"]["kubeletVersion"]) for node in nodes}
         told["Kubernetes"] = f"{', '.join(sorted(versions))}, {len(nodes)} nodes"
     with contextlib.suppress(E2eError):
-        command = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
         told["commit"] = run(command, GIT_S).decode().strip()
     return told
