@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from emporium_images import source
+from emporium_images import next_version, source
 from emporium_images.errors import BuildError
 from emporium_images.source import ROLES, Source
 
+from emporium.replication import wire
 from tests import repository
 from tests.repository import ROOT
 
@@ -148,3 +149,20 @@ def test_a_tag_that_no_registry_takes_is_refused() -> None:
     """Before anything is built."""
     with pytest.raises(BuildError, match="not 'a b'"):
         source.read_source("a b")
+
+
+def test_the_next_message_version_is_all_that_differs(tmp_path: Path) -> None:
+    """So that a test of an upgrade tests the upgrade."""
+    now, then = tmp_path / "now", tmp_path / "then"
+    source.stage(now, COMMIT)
+    source.stage(then, replace(COMMIT, next_message_version=True))
+    changed = [
+        path.relative_to(then)
+        for path in then.rglob("*")
+        if path.is_file() and path.read_bytes() != (now / path.relative_to(then)).read_bytes()
+    ]
+    assert changed == [next_version.WIRE]
+    before, after = [(place / next_version.WIRE).read_text("utf-8") for place in (now, then)]
+    number = wire.NEWEST_MESSAGE_VERSION
+    name = "NEWEST_MESSAGE_VERSION = "
+    assert after == before.replace(f"{name}{number}\n", f"{name}{number + 1}\n") != before
