@@ -185,14 +185,14 @@ resource "aws_launch_template" "node" {
 resource "aws_eks_node_group" "zone" {
   for_each = var.private_subnet_ids
 
-  cluster_name    = aws_eks_cluster.this.name
-  version         = aws_eks_cluster.this.version
-  node_group_name = "${var.name}-${each.key}"
-  node_role_arn   = aws_iam_role.node.arn
-  subnet_ids      = [each.value]
-  ami_type        = local.ami_type
-  capacity_type   = "ON_DEMAND"
-  instance_types  = var.instance_types
+  cluster_name           = aws_eks_cluster.this.name
+  version                = aws_eks_cluster.this.version
+  node_group_name_prefix = "${var.name}-${each.key}-"
+  node_role_arn          = aws_iam_role.node.arn
+  subnet_ids             = [each.value]
+  ami_type               = local.ami_type
+  capacity_type          = "ON_DEMAND"
+  instance_types         = var.instance_types
 
   launch_template {
     id      = aws_launch_template.node.id
@@ -206,8 +206,13 @@ resource "aws_eks_node_group" "zone" {
   }
 
   update_config {
-    # One node after the other, so that a zone at a time is short of one.
+    # One node after the other.
     max_unavailable = 1
+  }
+
+  lifecycle {
+    # Other instance types are other groups: the new nodes come before the old ones go.
+    create_before_destroy = true
   }
 
   depends_on = [
