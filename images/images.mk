@@ -10,11 +10,6 @@ images: $(READY) ## Build the images, with Docker or without (ROLES="catalog ord
 sbom: $(READY) ## Say what is in each image, as SPDX, beside the archive of `make images`
 	@$(RUN) images/build.py sbom $(ROLES) $(if $(TAG),--tag $(TAG))
 
-.PHONY: images-next
-images-next: $(READY) ## For upgrade tests only: services with one message version more, in next.tar
-	@$(RUN) images/build.py build $(ROLES) $(if $(TAG),--tag $(TAG)) \
-	  --next-message-version --output output/images/next.tar
-
 .PHONY: images-compare
 images-compare: $(READY) ## Build the last commit from two clones and compare the digests
 	@$(RUN) images/build.py compare $(ROLES)
