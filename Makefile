@@ -108,7 +108,7 @@ clean: ## Remove what can be made again: .venv, output, caches (never a store's 
 	  .ruff_cache
 	find services -name __pycache__ -type d -prune -exec rm -rf {} +
 
-include images/images.mk charts/chart.mk k8s-tests/cluster/cluster.mk terraform/aws.mk
+include images/images.mk charts/chart.mk k8s-tests/cluster/cluster.mk k8s-tests/e2e.mk terraform/aws.mk
 
 # The environment: plain venv and pip, every package checked against its hash. The stamp is
 # written last, so that an interrupted set-up starts again.

@@ -6,13 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from emporium.client import hands
 from emporium_e2e.client import Kubectl
 from emporium_e2e.cluster import OWN, Cluster
 from emporium_e2e.errors import E2eError
 from emporium_e2e.settings import Settings
+
+ALWAYS: Final = ("--namespace=", "--cache-dir=")
+"""Options of every command, left out of the notes."""
 
 
 @dataclass
@@ -32,7 +35,7 @@ class World:
     ) -> bytes:
         """Stands in for `client.run`."""
         words = [str(word) for word in command]
-        text = " ".join([words[0], *(w for w in words[1:] if not w.startswith("--namespace"))])
+        text = " ".join(word for word in words if not word.startswith(ALWAYS))
         self.done.append(text + (f" < {stdin.decode()}" if stdin else ""))
         for beginning, answer in self.answers.items():
             if text.startswith(beginning):
@@ -45,6 +48,8 @@ class World:
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, bytes):
+            return answer
         return answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
 
 
@@ -58,6 +63,7 @@ class PretendedCluster(Cluster):
         """Into this world's notes."""
         super().__init__(Settings(), "a test")
         self._world = world
+        self._tools = {name: Path(name) for name in ("kubectl", "helm")}
 
     def _note(self, what: str) -> None:
         self._world.done.append(what)
