@@ -69,6 +69,7 @@ PROGRAMS = {
         _tool("helm-docs", "github.com/norwoodj/helm-docs", "main.version"),
         _tool("kube-score", "github.com/zegl/kube-score", "main.version"),
         _tool("helm-unittest", UNITTEST, f"{UNITTEST}/internal/build.version"),
+        Program("terraform-docs", "github.com/terraform-docs/terraform-docs"),
     )
 }
 CLUSTER = ("helpers", "kube", "coredns", "local-path-provisioner")
