@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from emporium.local import (
     commands_data,
     commands_group,
+    commands_pods,
     commands_proof,
     commands_replicas,
     commands_store,
@@ -55,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands_replicas.register(commands)
     commands_data.register(commands)
     commands_group.register(commands)
+    commands_pods.register(commands)
     commands_proof.register(commands)
     for name, (module, summary) in MEASURES.items():
         if _exists(module):
