@@ -39,6 +39,7 @@ locals {
 # --- control plane ---
 
 resource "aws_cloudwatch_log_group" "control_plane" {
+  #checkov:skip=CKV_AWS_338:a year of logs costs more than a small store; log_retention_days can say 365
   # EKS writes here; left to EKS, it would keep the logs for ever.
   name              = "/aws/eks/${var.name}/cluster"
   retention_in_days = var.log_retention_days

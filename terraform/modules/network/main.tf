@@ -1,8 +1,9 @@
 data "aws_caller_identity" "current" {}
 
 data "aws_availability_zones" "standard" {
-  state = "available"
+  #checkov:skip=CKV_AWS_394:the first three by name; a new zone comes after them
 
+  # In any state: a zone that is impaired for an hour must not move the subnets.
   filter {
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
@@ -163,6 +164,8 @@ resource "aws_vpc_endpoint" "s3" {
 data "aws_region" "current" {}
 
 data "aws_iam_policy_document" "s3_endpoint" {
+  #checkov:skip=CKV_AWS_108:an endpoint grants nothing: it narrows what IAM grants
+  #checkov:skip=CKV_AWS_356:as above
   statement {
     # Registries (ECR, and others with mirrors on S3) hand out layers from buckets of their own.
     sid       = "ReadLayers"
@@ -195,6 +198,7 @@ data "aws_iam_policy_document" "s3_endpoint" {
 }
 
 resource "aws_cloudwatch_log_group" "flow" {
+  #checkov:skip=CKV_AWS_338:a year of logs costs more than a small store; log_retention_days can say 365
   name              = "/aws/vpc/${var.name}/flow"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
