@@ -224,7 +224,7 @@ def bars(reports: Sequence[Mapping[str, Any]]) -> list[BarRow]:
             rows.append(BarRow(bar.what, wanted, "not measured", None))
             continue
         median, longest = statistics.median(gaps), max(gaps)
-        measured = f"median {median:.2f} s, longest {longest:.2f} s ({len(gaps)} times)"
+        measured = f"median {median:.2f} s, longest {longest:.2f} s (of {len(gaps)})"
         met = median <= bar.median_s and longest <= bar.longest_s
         rows.append(BarRow(bar.what, wanted, measured, met))
     told = [str(r["figures"].get("bar", "")) for r in _results(reports, ROLLING)]

@@ -16,7 +16,7 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -122,11 +122,13 @@ class Shop:
         items = OUTPUT / "items.txt"
         items.write_text(scenario_items(), encoding="utf-8")
         values = self._values_file("values", self.cluster.values())
-        self.helm.install(f"--values={values}", f"--set-file=items={items}", wait_s=INSTALL_S)
+        with self._evidence_of_failure():
+            self.helm.install(f"--values={values}", f"--set-file=items={items}", wait_s=INSTALL_S)
 
     def smoke(self) -> str:
         """`helm test`; what it says."""
-        return self.helm.test(SMOKE_S)
+        with self._evidence_of_failure():
+            return self.helm.test(SMOKE_S)
 
     def orders(self) -> list[Order]:
         """Every order of the store, read as an operator through a port-forward."""
@@ -149,7 +151,7 @@ class Shop:
         able = nemesis.able()
         say(f"hands for: {', '.join(able)}")
         values = self._values_file("job-values", job_values(job, able, node))
-        with nemesis:
+        with nemesis, self._evidence_of_failure():
             self.helm.upgrade(f"--values={values}", wait_s=INSTALL_S)
             nemesis.begin()
             return self._serve(self._job_pod(), nemesis, job.deadline_s)
@@ -267,8 +269,17 @@ class Shop:
         path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         return path
 
+    @contextlib.contextmanager
+    def _evidence_of_failure(self) -> Iterator[None]:
+        """Helm says only that something isn't ready; keep what."""
+        try:
+            yield
+        except E2eError:
+            self.keep_evidence()
+            raise
+
     def keep_evidence(self) -> None:
-        """What the namespace looked like, for whoever reads a failure."""
+        """Keep what the namespace looks like, for whoever reads a failure, and print its pods."""
         folder = OUTPUT / "evidence"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -282,7 +293,8 @@ class Shop:
                 (folder / name).write_bytes(self.kubectl.raw(*words))
             except E2eError as error:
                 (folder / name).write_text(f"{error}\n", encoding="utf-8")
-        say(f"how the namespace looks is in {folder.relative_to(ROOT)}")
+        say(f"how the namespace looks, in {folder.relative_to(ROOT)}:")
+        print((folder / "pods.txt").read_text("utf-8"), end="", flush=True)
 
 
 def job_values(job: Job, able: Sequence[str], node: str) -> dict[str, Any]:

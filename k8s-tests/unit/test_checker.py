@@ -162,7 +162,7 @@ def test_bars_are_met_or_missed() -> None:
     """By median and longest, over all rounds; what wasn't measured is said."""
     gaps = [report(result(figures={"gaps_s": told})) for told in ("0.30 0.40", "0.50 1.90")]
     row, sigkill, *_ = checker.bars(gaps)
-    assert (row.met, row.measured) == (True, "median 0.45 s, longest 1.90 s (4 times)")
+    assert (row.met, row.measured) == (True, "median 0.45 s, longest 1.90 s (of 4)")
     assert (sigkill.met, sigkill.measured) == (None, "not measured")
     longest = report(result(figures={"gaps_s": "0.30 0.40 2.10"}))
     median = report(result(figures={"gaps_s": "0.60 0.70 0.40"}))
@@ -192,7 +192,7 @@ def test_the_page_says_it_all() -> None:
     assert "| 21 graceful-deletion | passed | 12 s | 0.30 s |  |" in page
     assert "| 22 forced | not run |  |  | no \\| reason |" in page
     assert "lost 0 · duplicate 0 · oversold 0 · stale 0" in page
-    assert "| median 0.30 s, longest 0.30 s (1 times) | met |" in page
+    assert "| median 0.30 s, longest 0.30 s (of 1) | met |" in page
     assert "1.5 to 2 minutes" in page
     assert "others', taken as reported; it wasn't measured here" in page
     assert "| install | 9.0 |" in page

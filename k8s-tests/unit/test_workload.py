@@ -60,6 +60,7 @@ class Quiet(Follower):
 def shop(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shop:
     """A release whose job runs, with nothing to ask."""
     monkeypatch.setattr(workload, "OUTPUT", tmp_path)
+    monkeypatch.setattr(workload, "ROOT", tmp_path)
     monkeypatch.setattr(workload, "REPORT", tmp_path / "report")
     monkeypatch.setattr(workload, "Follower", Quiet)
     monkeypatch.setattr(workload, "POLL_S", 0.001)
@@ -68,7 +69,7 @@ def shop(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shop:
         "kubectl get pod shop-emporium-catalog-0": {"spec": {"nodeName": "node-1"}},
         "kubectl get pod shop-emporium-order-0": {"spec": {"nodeName": "node-2"}},
         "kubectl get nodes": {"items": nodes},
-        "kubectl get pods": {"items": [{"metadata": {"name": POD}, **RUNS}]},
+        "kubectl get pods --selector": {"items": [{"metadata": {"name": POD}, **RUNS}]},
         f"kubectl get pod {POD}": [RUNS, RUNS, RUNS, RUNS, ENDED],
         f"{MAIL} next": "{}",
         f"{MAIL} pack": packed(),
@@ -169,6 +170,18 @@ def test_a_job_that_never_ends_is_given_up(shop: Shop, world: World) -> None:
     world.answers[f"kubectl get pod {POD}"] = RUNS
     outcome = shop.run_job(Job((), 1, 1, 1, 10.0, 0.05))
     assert "hasn't ended within 0.05 s" in outcome.trouble
+
+
+def test_a_failed_installation_leaves_its_evidence(
+    shop: Shop, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Helm itself only says that something isn't ready."""
+    world.answers["helm install"] = E2eError("context deadline exceeded")
+    world.answers["kubectl get pods,pvc"] = "shop-emporium-order-2 Pending\n"
+    with pytest.raises(E2eError, match="context deadline exceeded"):
+        shop.install()
+    assert "shop-emporium-order-2 Pending" in capsys.readouterr().out
+    assert (tmp_path / "evidence" / "events.txt").exists()
 
 
 def test_the_namespace_is_restricted(shop: Shop, world: World) -> None:
