@@ -42,33 +42,42 @@ run "the_state_is_private_versioned_and_encrypted" {
 
 run "refuses_a_name_with_capitals" {
   command = plan
+
   module {
-    source = "./bootstrap"
+    source = "./tests/variables/bootstrap"
   }
+
   variables {
     name = "Emporium"
   }
+
   expect_failures = [var.name]
 }
 
 run "refuses_a_zone_for_a_region" {
   command = plan
+
   module {
-    source = "./bootstrap"
+    source = "./tests/variables/bootstrap"
   }
+
   variables {
     region = "us-east-1a"
   }
+
   expect_failures = [var.region]
 }
 
 run "refuses_a_reserved_tag" {
   command = plan
+
   module {
-    source = "./bootstrap"
+    source = "./tests/variables/bootstrap"
   }
+
   variables {
     tags = { "aws:owner" = "somebody" }
   }
+
   expect_failures = [var.tags]
 }

@@ -176,121 +176,154 @@ run "add_ons_enforce_policies_tag_volumes_and_have_identities" {
 
 run "refuses_a_name_with_capitals" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     name = "Emporium"
   }
+
   expect_failures = [var.name]
 }
 
 run "refuses_a_version_without_minor" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     kubernetes_version = "1"
   }
+
   expect_failures = [var.kubernetes_version]
 }
 
 run "refuses_one_zone" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     private_subnet_ids = { us-east-1a = "subnet-a" }
   }
+
   expect_failures = [var.private_subnet_ids]
 }
 
 run "refuses_another_architecture" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     architecture = "x86_64"
   }
+
   expect_failures = [var.architecture]
 }
 
 run "refuses_no_instance_types" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     instance_types = []
   }
+
   expect_failures = [var.instance_types]
 }
 
 run "refuses_a_zone_without_nodes" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     nodes_per_zone = { min = 0, desired = 1, max = 1 }
   }
+
   expect_failures = [var.nodes_per_zone]
 }
 
 run "refuses_a_disk_too_small" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     node_disk_gib = 8
   }
+
   expect_failures = [var.node_disk_gib]
 }
 
 run "refuses_the_whole_internet" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     api_allowed_cidrs = ["0.0.0.0/0"]
   }
+
   expect_failures = [var.api_allowed_cidrs]
 }
 
 run "refuses_a_session_as_administrator" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     admin_principal_arns = ["arn:aws:sts::123456789012:assumed-role/operators/someone"]
   }
+
   expect_failures = [var.admin_principal_arns]
 }
 
 run "refuses_what_is_no_key" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     kms_key_arn = "alias/emporium"
   }
+
   expect_failures = [var.kms_key_arn]
 }
 
 run "refuses_logs_for_ever" {
   command = plan
+
   module {
-    source = "./modules/cluster"
+    source = "./tests/variables/cluster"
   }
+
   variables {
     log_retention_days = 0
   }
+
   expect_failures = [var.log_retention_days]
 }

@@ -24,22 +24,28 @@ run "the_controllers_pods_get_the_role" {
 
 run "refuses_a_cluster_with_capitals" {
   command = plan
+
   module {
-    source = "./modules/load-balancer-controller"
+    source = "./tests/variables/load-balancer-controller"
   }
+
   variables {
     cluster_name = "Emporium"
   }
+
   expect_failures = [var.cluster_name]
 }
 
 run "refuses_what_is_no_vpc" {
   command = plan
+
   module {
-    source = "./modules/load-balancer-controller"
+    source = "./tests/variables/load-balancer-controller"
   }
+
   variables {
     vpc_id = "subnet-1"
   }
+
   expect_failures = [var.vpc_id]
 }

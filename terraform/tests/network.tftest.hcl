@@ -138,55 +138,70 @@ run "refuses_a_region_with_two_zones" {
 
 run "refuses_a_name_with_capitals" {
   command = plan
+
   module {
-    source = "./modules/network"
+    source = "./tests/variables/network"
   }
+
   variables {
     name = "Emporium"
   }
+
   expect_failures = [var.name]
 }
 
 run "refuses_a_network_too_small" {
   command = plan
+
   module {
-    source = "./modules/network"
+    source = "./tests/variables/network"
   }
+
   variables {
     vpc_cidr = "10.20.0.0/21"
   }
+
   expect_failures = [var.vpc_cidr]
 }
 
 run "refuses_two_nat_gateways" {
   command = plan
+
   module {
-    source = "./modules/network"
+    source = "./tests/variables/network"
   }
+
   variables {
     nat_gateways = 2
   }
+
   expect_failures = [var.nat_gateways]
 }
 
 run "refuses_what_is_no_key" {
   command = plan
+
   module {
-    source = "./modules/network"
+    source = "./tests/variables/network"
   }
+
   variables {
     kms_key_arn = "alias/emporium"
   }
+
   expect_failures = [var.kms_key_arn]
 }
 
 run "refuses_logs_for_ever" {
   command = plan
+
   module {
-    source = "./modules/network"
+    source = "./tests/variables/network"
   }
+
   variables {
     log_retention_days = 0
   }
+
   expect_failures = [var.log_retention_days]
 }

@@ -43,44 +43,56 @@ run "images_are_immutable_scanned_and_encrypted" {
 
 run "refuses_a_prefix_with_capitals" {
   command = plan
+
   module {
-    source = "./modules/registry"
+    source = "./tests/variables/registry"
   }
+
   variables {
     prefix = "Emporium"
   }
+
   expect_failures = [var.prefix]
 }
 
 run "refuses_no_roles" {
   command = plan
+
   module {
-    source = "./modules/registry"
+    source = "./tests/variables/registry"
   }
+
   variables {
     roles = []
   }
+
   expect_failures = [var.roles]
 }
 
 run "refuses_what_is_no_key" {
   command = plan
+
   module {
-    source = "./modules/registry"
+    source = "./tests/variables/registry"
   }
+
   variables {
     kms_key_arn = "alias/emporium"
   }
+
   expect_failures = [var.kms_key_arn]
 }
 
 run "refuses_to_keep_one_image_only" {
   command = plan
+
   module {
-    source = "./modules/registry"
+    source = "./tests/variables/registry"
   }
+
   variables {
     kept_images = 1
   }
+
   expect_failures = [var.kept_images]
 }

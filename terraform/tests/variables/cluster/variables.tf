@@ -1,0 +1,1 @@
+../../../modules/cluster/variables.tf

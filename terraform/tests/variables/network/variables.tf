@@ -1,0 +1,1 @@
+../../../modules/network/variables.tf

@@ -1,0 +1,1 @@
+../../../modules/registry/variables.tf
