@@ -18,6 +18,7 @@ from emporium.client import hands
 from emporium_e2e.client import Helm, Kubectl, wait_until
 from emporium_e2e.cluster import Cluster
 from emporium_e2e.errors import E2eError
+from emporium_e2e.steps import say
 
 Answer = dict[str, Any]
 NODE_S: Final = 300.0
@@ -69,13 +70,14 @@ class Nemesis:
         if trouble and error is None:
             raise E2eError("not everything could be mended", "\n  ".join(trouble))
         for line in trouble:
-            print(f"e2e: NOT mended: {line}", flush=True)
+            say(f"NOT mended: {line}")
 
     def mend(self) -> list[str]:
         """Undo what is still broken, the newest first, each in spite of the others; what failed."""
         trouble = []
         while self._broken:
             (what, name), undo = self._broken.popitem()
+            say(f"mending: {what} {name}")
             try:
                 undo()
             except E2eError as error:
