@@ -56,7 +56,7 @@ def pause_primary(stage: Stage) -> None:
     stage.evidence(
         "the paused process itself came back",
         (zombie.pid, zombie.process) == (before.pid, before.process),
-        f"pid {zombie.pid}",
+        f"process {zombie.process or zombie.pid}",
     )
     stage.check(
         "the zombie follows the newer epoch",
