@@ -224,6 +224,7 @@ def settings_of(arguments: Sequence[str]) -> tuple[str, Settings]:
     add("--args", default="", help="of the scenario job, as one text")
     add("--unlock", default="", metavar="ID", help="break the state's lock of a run that is dead")
     add("--keep-state", action="store_true", help="leave the state's bucket")
+    add("--patience", type=int, default=600, metavar="S", help="for what is going to be gone (600)")
     add("--dry-run", action="store_true", help="only print the commands")
     add("--yes", action="store_true", help="ask nothing")
     given = parser.parse_args(arguments)
@@ -239,6 +240,7 @@ def settings_of(arguments: Sequence[str]) -> tuple[str, Settings]:
         arguments=tuple(shlex.split(given.args)),
         unlock=given.unlock,
         keep_state=given.keep_state,
+        patience_s=given.patience,
         stand_in=is_stand_in(),
         root=ROOT,
     )

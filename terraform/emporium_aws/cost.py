@@ -69,6 +69,7 @@ def estimate(plan: Any) -> list[Line]:
     ):
         if count := sum(resource["type"] == kind for resource in found):
             lines.append(Line(count, what, count * usd))
+    lines.append(Line(1, "KMS key of the state's bucket", KEY_USD))
     disk_gib = sum(
         mapping["ebs"][0].get("volume_size") or 0
         for resource in found

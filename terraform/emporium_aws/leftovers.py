@@ -16,7 +16,6 @@ from typing import Any, Final
 from emporium_aws.cloud import Cloud
 from emporium_aws.settings import TAG, Settings
 
-PATIENCE_S: Final = 600
 POLL_S: Final = 20
 GLOBAL_REGION: Final = "us-east-1"
 """Where the tagging API lists what has no region."""
@@ -43,7 +42,7 @@ class Leftovers:
     def wait(self, key: str = TAG, sleep: Callable[[float], None] = time.sleep) -> list[str]:
         """As `find`, after giving what is on its way out the time to go. Raises CommandError."""
         found = self.find(key)
-        for _ in range(PATIENCE_S // POLL_S):
+        for _ in range(self.settings.patience_s // POLL_S):
             if not found:
                 break
             self.cloud.runner.say(f"  {len(found)} not gone yet, as it seems; looking again")

@@ -40,6 +40,8 @@ class Settings:
     arguments: tuple[str, ...] = ()
     unlock: str = ""
     keep_state: bool = False
+    patience_s: int = 600
+    """How long AWS may go on listing what is on its way out."""
     stand_in: bool = False
     root: Path = ROOT
 

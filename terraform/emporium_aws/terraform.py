@@ -41,7 +41,12 @@ def _mirrors(top: Path) -> Iterator[Path]:
                 yield found
 
 
-def configure(runner: Runner, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+def configure(
+    runner: Runner,
+    folder: Path,
+    environment: Mapping[str, str] = os.environ,
+    top: Path = Path("/"),
+) -> None:
     """Set Terraform's environment; where there is a mirror, write the file that names it.
 
     Without a mirror a file of the user's own is used as it is; only one that is named and isn't
@@ -51,7 +56,7 @@ def configure(runner: Runner, folder: Path, environment: Mapping[str, str] = os.
         runner.export(name, "1")
     runner.export("TF_INPUT", "0")
     named = environment.get("TF_CLI_CONFIG_FILE", "")
-    found = mirror(environment)
+    found = mirror(environment, top)
     if found is None and (not named or Path(named).is_file()):
         return
     file = folder / "terraform.rc"
@@ -93,12 +98,14 @@ class Terraform:
 
     def init(self, *backend: str) -> None:
         """Fetch modules and provider, and connect to the state. Raises CommandError."""
-        self.runner.work(*self._command("init", "-input=false", "-reconfigure", *backend))
+        self.runner.work(
+            *self._command("init", "-no-color", "-input=false", "-reconfigure", *backend)
+        )
 
     def plan(self, plan: Path) -> Any:
         """Write a plan; it is the answer as JSON. Raises CommandError."""
         self._locked(
-            *self._command("plan", "-input=false", f"-lock-timeout={LOCK_WAIT}"),
+            *self._command("plan", "-no-color", "-input=false", f"-lock-timeout={LOCK_WAIT}"),
             *(*self.arguments, f"-out={plan}"),
         )
         return json.loads(self.runner.ask(*self._command("show", "-json", plan), sample="{}"))
@@ -106,13 +113,13 @@ class Terraform:
     def apply(self, plan: Path | None = None) -> None:
         """Do what a plan says; without one, whatever is to be done. Raises CommandError."""
         what = [str(plan)] if plan else ["-auto-approve", *self.arguments]
-        words = ("apply", "-input=false", f"-lock-timeout={LOCK_WAIT}", *what)
+        words = ("apply", "-no-color", "-input=false", f"-lock-timeout={LOCK_WAIT}", *what)
         self._locked(*self._command(*words))
 
     def destroy(self) -> None:
         """Destroy all that is in the state. Raises CommandError."""
         self._locked(
-            *self._command("destroy", "-input=false", "-auto-approve"),
+            *self._command("destroy", "-no-color", "-input=false", "-auto-approve"),
             *(f"-lock-timeout={LOCK_WAIT}", *self.arguments),
         )
 
@@ -132,7 +139,7 @@ class Terraform:
 
     def unlock(self, identifier: str) -> None:
         """Break the lock of a run that is dead. Raises CommandError."""
-        self.runner.work(*self._command("force-unlock", "-force", identifier))
+        self.runner.work(*self._command("force-unlock", "-no-color", "-force", identifier))
 
     def _locked(self, *command: str | Path) -> None:
         """Run what takes the state's lock. Raises CommandError that says how to break it."""

@@ -8,6 +8,7 @@ from typing import Any
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.ecr.models import ecr_backends
 from moto.eks.models import eks_backends
+from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 
 
@@ -15,6 +16,7 @@ def mend() -> None:
     """Make the changes; once, before the first request."""
     _keep_templates_apart_from_their_tags()
     _find_clusters_and_repositories_by_tag()
+    _count_every_connection_as_encrypted()
 
 
 def _keep_templates_apart_from_their_tags() -> None:
@@ -66,3 +68,17 @@ def _fits(tags: dict[str, str], wanted: dict[str, Any]) -> bool:
     """Whether the tags have the key, with one of the values where some are given."""
     key, values = wanted["Key"], wanted.get("Values") or []
     return key in tags and (not values or tags[key] in values)
+
+
+def _count_every_connection_as_encrypted() -> None:
+    """moto refuses whoever a statement denies, whatever the statement's condition is; so a bucket
+    that takes encrypted connections only would take none."""
+    original = IAMPolicyStatement.is_action_permitted
+
+    def is_action_permitted(statement: IAMPolicyStatement, *given: Any, **named: Any) -> Any:
+        conditions = statement._statement.get("Condition", {}).get("Bool", {})
+        if conditions.get("aws:SecureTransport") == "false":
+            return PermissionResult.NEUTRAL
+        return original(statement, *given, **named)
+
+    IAMPolicyStatement.is_action_permitted = is_action_permitted
