@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from emporium.client import hands
+from emporium.client import job as job_program
 from emporium.client.items import scenario_items
 from emporium.client.linearizability import Order
 from emporium.client.store import Store
@@ -340,7 +341,8 @@ def _in_words(answer: dict[str, Any]) -> str:
 
 
 class Follower:
-    """Prints a pod's log as it grows. A lost connection is taken up again where it ended."""
+    """Prints the job's log as it grows, but for the report, which is fetched as files. A lost
+    connection is taken up again where it ended."""
 
     def __init__(self, kubectl: Kubectl, pod: str) -> None:
         """Nothing is read yet."""
@@ -349,6 +351,7 @@ class Follower:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
         self._child: subprocess.Popen[bytes] | None = None
+        self._in_report = False
         self.lines: list[str] = []
 
     def __enter__(self) -> Self:
@@ -383,4 +386,10 @@ class Follower:
         for number, raw in enumerate(lines):
             if number >= len(self.lines):
                 self.lines.append(raw.decode(errors="replace").rstrip())
-                print(f"job| {self.lines[-1]}", flush=True)
+                self._print(self.lines[-1])
+
+    def _print(self, line: str) -> None:
+        self._in_report = self._in_report or line == job_program.BEGIN
+        if not self._in_report:
+            print(f"job| {line}", flush=True)
+        self._in_report = self._in_report and line != job_program.END

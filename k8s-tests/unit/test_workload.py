@@ -224,3 +224,12 @@ def test_a_log_is_followed_over_a_lost_connection(
     assert follower.lines == ["one", "two", "three", "four"][: len(follower.lines)]
     assert len(follower.lines) > 2
     assert capsys.readouterr().out == "".join(f"job| {line}\n" for line in follower.lines)
+
+
+def test_the_report_isnt_printed_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is kept with the other lines, and fetched as a file."""
+    follower = Follower(Kubectl(Path("kubectl"), "e2e"), POD)
+    lines = ["1 search: passed", job_program.BEGIN, "# Emporium", job_program.END, "2 lookup"]
+    follower._take(line.encode() for line in lines)
+    assert follower.lines == lines
+    assert capsys.readouterr().out == "job| 1 search: passed\njob| 2 lookup\n"
