@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of this environment. Every name begins with it, and every resource carries it as the tag `emporium:environment`."
+  description = "Name of this environment, one of its kind in the account: IAM knows no regions. Every name begins with it, and every resource carries it as the tag `emporium:environment`."
   type        = string
   default     = "emporium"
   nullable    = false

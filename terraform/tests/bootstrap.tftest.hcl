@@ -35,6 +35,11 @@ run "the_state_is_private_versioned_and_encrypted" {
   }
 
   assert {
+    condition     = data.aws_iam_policy_document.bucket.statement[0].effect == "Deny" && one(data.aws_iam_policy_document.bucket.statement[0].condition).variable == "aws:SecureTransport"
+    error_message = "nothing without TLS"
+  }
+
+  assert {
     condition     = strcontains(output.backend, "use_lockfile = true") && strcontains(output.backend, "emporium/terraform.tfstate")
     error_message = "what `terraform init -backend-config` reads"
   }

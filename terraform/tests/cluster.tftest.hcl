@@ -154,8 +154,13 @@ run "add_ons_enforce_policies_tag_volumes_and_have_identities" {
   }
 
   assert {
-    condition     = jsondecode(aws_eks_addon.before_nodes["vpc-cni"].configuration_values) == { enableNetworkPolicy = "true" }
+    condition     = jsondecode(aws_eks_addon.before_nodes["vpc-cni"].configuration_values).enableNetworkPolicy == "true"
     error_message = "NetworkPolicies are enforced"
+  }
+
+  assert {
+    condition     = jsondecode(jsondecode(aws_eks_addon.before_nodes["vpc-cni"].configuration_values).env.ADDITIONAL_ENI_TAGS) == { "emporium:environment" = "emporium" }
+    error_message = "pods' network interfaces carry the environment's tag"
   }
 
   assert {
@@ -171,6 +176,31 @@ run "add_ons_enforce_policies_tag_volumes_and_have_identities" {
   assert {
     condition     = alltrue([for addon in merge(aws_eks_addon.before_nodes, aws_eks_addon.after_nodes) : addon.addon_version == "v1.2.3-eksbuild.4"])
     error_message = "in the version that fits this Kubernetes"
+  }
+}
+
+run "a_role_of_an_add_on_is_for_its_own_pods_only" {
+  command = plan
+
+  module {
+    source = "./modules/cluster"
+  }
+
+  assert {
+    condition = {
+      for condition in data.aws_iam_policy_document.pod_trust["vpc-cni"].statement[0].condition :
+      condition.variable => one(condition.values)
+      } == {
+      "aws:RequestTag/eks-cluster-name"           = "emporium"
+      "aws:RequestTag/kubernetes-namespace"       = "kube-system"
+      "aws:RequestTag/kubernetes-service-account" = "aws-node"
+    }
+    error_message = "of this cluster, this namespace, this ServiceAccount"
+  }
+
+  assert {
+    condition     = { for name, attachment in aws_iam_role_policy_attachment.addon : name => basename(attachment.policy_arn) } == { vpc-cni = "AmazonEKS_CNI_Policy", aws-ebs-csi-driver = "AmazonEBSCSIDriverPolicyV2" }
+    error_message = "one policy each"
   }
 }
 

@@ -41,6 +41,14 @@ run "default_is_small_private_and_of_three_zones" {
     condition     = aws_kms_key.this.enable_key_rotation
     error_message = "the key is rotated"
   }
+
+  assert {
+    condition = toset(one(data.aws_iam_policy_document.key.statement[1].condition).values) == toset([
+      "arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/emporium/cluster",
+      "arn:aws:logs:us-east-1:123456789012:log-group:/aws/vpc/emporium/flow",
+    ])
+    error_message = "CloudWatch may use it for these two log groups, as the modules name them"
+  }
 }
 
 run "arm64_without_types_gets_a_small_graviton" {

@@ -116,8 +116,21 @@ run "traffic_is_logged_and_images_come_past_the_nat_gateway" {
   }
 
   assert {
+    condition     = aws_cloudwatch_log_group.flow.name == "/aws/vpc/emporium/flow"
+    error_message = "where the environment's key lets CloudWatch encrypt"
+  }
+
+  assert {
     condition     = aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway"
     error_message = "S3 past the NAT gateway, free of charge"
+  }
+
+  assert {
+    condition = {
+      for statement in data.aws_iam_policy_document.s3_endpoint.statement :
+      one(statement.actions) => [for condition in statement.condition : condition.variable]
+    } == { "s3:GetObject" = [], "s3:*" = ["aws:ResourceAccount"] }
+    error_message = "reading anywhere, everything else in the account's own buckets"
   }
 }
 

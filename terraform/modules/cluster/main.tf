@@ -14,12 +14,15 @@ locals {
   addons_before_nodes = {
     eks-pod-identity-agent = null
     kube-proxy             = null
-    vpc-cni                = jsonencode({ enableNetworkPolicy = "true" })
+    vpc-cni = jsonencode({
+      enableNetworkPolicy = "true"
+      # Interfaces and volumes (below) are made by these pods: the provider's tags don't reach them.
+      env = { ADDITIONAL_ENI_TAGS = jsonencode(data.aws_default_tags.all.tags) }
+    })
   }
   # After: what runs on them.
   addons_after_nodes = {
     aws-ebs-csi-driver = jsonencode({
-      # Volumes are made by the driver, so the provider's tags don't reach them.
       controller = { extraVolumeTags = data.aws_default_tags.all.tags }
     })
     coredns = null
