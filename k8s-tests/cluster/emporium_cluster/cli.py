@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     kubectl.add_argument("words", nargs=argparse.REMAINDER)
     tool = verb("tool", "build tools, if they aren't yet, and print their paths")
     tool.add_argument("names", nargs="+", metavar="NAME", help=", ".join(sorted(build.TOOLS)))
+    verb("able", "say whether this machine can hold a cluster at all; changes nothing")
     verb("build", "build what a cluster needs, if it isn't yet")
     verb("packages", "install the Debian packages for clusters and for building images")
     for name, text in drills.NODE_DRILLS.items():
@@ -58,6 +59,8 @@ def obey(asked: argparse.Namespace) -> int:
         case "tool":
             for name in asked.names:
                 print(build.provide(name))
+        case "able":
+            machine.require_kernel()
         case "build":
             build.provide_cluster()
         case "packages":

@@ -100,11 +100,24 @@ def require_root() -> None:
         )
 
 
-def require_cluster() -> cgroups.Cgroups:
-    """Everything that a cluster needs of the machine; its cgroups. Raises ClusterError."""
+def require_kernel() -> cgroups.Cgroups:
+    """What no package can bring: Linux, root, cgroups, namespaces. Raises ClusterError."""
     require_linux()
     require_root()
     found = cgroups.machine_cgroups()
+    try:
+        processes.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"])
+    except ClusterError as trouble:
+        raise ClusterError(
+            f"this machine lets nobody make namespaces: {trouble.what}",
+            "use another machine, or kind, or a cluster that is there",
+        ) from None
+    return found
+
+
+def require_cluster() -> cgroups.Cgroups:
+    """Everything that a cluster needs of the machine; its cgroups. Raises ClusterError."""
+    found = require_kernel()
     install_packages(images=False)
     return found
 
