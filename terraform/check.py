@@ -34,6 +34,7 @@ ROOT: Final = HERE.parent
 CHECK_S: Final = 900
 SHOWN_LINES: Final = 80
 WORKERS: Final = 2
+ON_THE_STAND_IN: Final = ("test_chain.py", "test_round.py")
 DOCUMENTED: Final = ("BEGIN_TF_DOCS", "END_TF_DOCS")
 LEFT_OUT: Final = ("__pycache__", ".terraform*", "*.tfstate*")
 
@@ -140,15 +141,22 @@ def check_policies() -> None:
     )
 
 
+def check_types() -> None:
+    """mypy, strict, of the program behind the aws-* targets."""
+    words = ("--strict", "--python-version", "3.11", "--cache-dir", ROOT / ".mypy_cache")
+    run(sys.executable, "-m", "mypy", "--config-file=", *words, "-p", "emporium_aws", cwd=HERE)
+
+
 def check_program() -> None:
-    """The program behind the aws-* targets: refusals, dry runs, costs, interruptions."""
-    _pytest("test_program.py")
+    """The configuration's own rules; the program: refusals, dry runs, costs, interruptions."""
+    tests = {file.name for file in (HERE / "tests").glob("test_*.py")}
+    _pytest(*sorted(tests - set(ON_THE_STAND_IN)))
 
 
 def check_chain() -> None:
     """On the AWS stand-in: aws-up ... aws-down; there and back with everything switched on; what
     is interrupted; what is left."""
-    _pytest("test_chain.py", "test_round.py", "-n", str(WORKERS))
+    _pytest(*ON_THE_STAND_IN, "-n", str(WORKERS))
 
 
 def _pytest(*words: str) -> None:
@@ -171,6 +179,7 @@ CHECKS: Final[dict[str, Callable[[], None]]] = {
     "units": check_units,
     "documents": check_documents,
     "policies": check_policies,
+    "types": check_types,
     "program": check_program,
     "chain": check_chain,
 }

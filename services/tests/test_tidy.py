@@ -385,7 +385,7 @@ def test_every_value_of_the_chart_is_used() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["runtime", "client", "dev"])
+@pytest.mark.parametrize("name", ["runtime", "client", "dev", "aws-stand-in", "checkov"])
 def test_requirements_are_locked_by_hash(name: str) -> None:
     """Every line pins a version with its hashes, and no line names a host to get it from."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")

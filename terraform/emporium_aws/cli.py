@@ -45,10 +45,35 @@ class Work:
         configure(runner, settings.folder)
         caller = tools.caller(runner)
         self.account = caller.account
+        self._check_place()
         runner.say(
             f"Environment {settings.name} in {settings.region}, account {caller.account},"
             f" as {caller.arn}"
         )
+
+    @property
+    def _place(self) -> dict[str, str]:
+        return {"region": self.settings.region, "account": self.account}
+
+    def _check_place(self) -> None:
+        """Raises AwsError when aws-up has made the environment elsewhere: asked in the wrong
+        region, aws-down would find nothing and say that nothing is left."""
+        file = self.settings.place
+        if self.settings.dry_run or not file.is_file():
+            return
+        noted = json.loads(file.read_text("utf-8"))
+        if noted != self._place:
+            raise AwsError(
+                f"{self.settings.name} was made in {noted['region']} of account {noted['account']};"
+                f" this is {self.settings.region} of {self.account}",
+                f"say REGION={noted['region']}, with credentials of that account; or another NAME\n"
+                f"(if it is gone for sure, delete {self.settings.shown(file)})",
+            )
+
+    def note_place(self) -> None:
+        """Before anything is made, note where."""
+        if not self.settings.dry_run:
+            self.settings.place.write_text(json.dumps(self._place) + "\n", "utf-8")
 
     @property
     def state(self) -> State:
@@ -129,6 +154,7 @@ def aws_up(work: Work) -> int:
         dry_run=settings.dry_run,
         say=work.runner.say,
     )
+    work.note_place()
     if not work.state.ready(sample=False):
         work.state.make()
         terraform = environment(work.runner, settings)
@@ -197,6 +223,12 @@ def aws_down(work: Work) -> int:
         say=work.runner.say,
     )
     down(work.runner, settings, work.account)
+    if not settings.dry_run and not settings.keep_state:
+        settings.place.unlink(missing_ok=True)
+    work.runner.done(
+        f"aws-down: nothing of {settings.name} is left in {settings.region} of account"
+        f" {work.account}"
+    )
     return 0
 
 

@@ -62,7 +62,6 @@ class Down:
             self.state.remove(bucket=bucket)
             if left := self.leftovers.wait(STATE_TAG):
                 raise AwsError(_told("of the state's bucket, these are left:", left), AGAIN)
-        self.runner.done(f"aws-down: nothing of {self.settings.name} is left")
 
     def _empty_cluster(self) -> None:
         """Have Kubernetes give back what it holds. Nothing here is fatal: a cluster that is broken

@@ -51,6 +51,11 @@ class Settings:
         return self.root / "output" / "aws" / self.name
 
     @property
+    def place(self) -> Path:
+        """Where aws-up notes the environment's region and account."""
+        return self.folder / "place.json"
+
+    @property
     def kubeconfig(self) -> Path:
         """The environment's own; the user's is left alone."""
         return self.folder / "kubeconfig"

@@ -97,9 +97,8 @@ class Sweep:
         words = ("ec2", "describe-network-interfaces", "--filters", *filters)
         for interface in self.cloud.ask(*words, sample=sample)["NetworkInterfaces"]:
             if interface.get("Description", "").startswith(CNI):
-                name = interface["NetworkInterfaceId"]
-                words = ("ec2", "delete-network-interface", "--network-interface-id", name)
-                self.cloud.remove(*words)
+                which = ("--network-interface-id", interface["NetworkInterfaceId"])
+                self.cloud.remove("ec2", "delete-network-interface", *which)
 
     def _security_groups(self, vpc: str) -> None:
         """Groups that the load balancer controller or EKS made, after all rules of and about

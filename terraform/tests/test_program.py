@@ -103,6 +103,16 @@ def test_what_needs_an_environment_says_to_make_one(checkout: Checkout) -> None:
         assert "make aws-up" in told
 
 
+def test_an_environment_is_looked_for_where_it_was_made(checkout: Checkout) -> None:
+    """In another region aws-down would find nothing, and say so; it refuses instead."""
+    checkout.folder.mkdir(parents=True)
+    place = {"region": "eu-west-1", "account": "123456789012"}
+    (checkout.folder / "place.json").write_text(json.dumps(place), "utf-8")
+    told = checkout.run("down", "--yes", code=1)
+    assert "was made in eu-west-1 of account 123456789012" in told
+    assert "REGION=eu-west-1" in told
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
