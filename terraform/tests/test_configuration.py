@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 TERRAFORM = Path(__file__).resolve().parents[1]
 MODULES = sorted(path for path in (TERRAFORM / "modules").iterdir() if path.is_dir())
 CONFIGURATIONS = [TERRAFORM, TERRAFORM / "bootstrap", *MODULES]
+SIZES = sorted((TERRAFORM / "sizes").glob("*.tfvars"))
+PLAN_S = 60
 FILES = {"README.md", "main.tf", "variables.tf", "outputs.tf", "versions.tf"}
 
 
@@ -72,3 +76,20 @@ def test_every_variable_has_a_value_that_it_refuses(folder: Path) -> None:
     assert [name for name, text in variables.items() if "validation {" not in text] == []
     tested = {variable for module, variable in refused() if module == named(folder)}
     assert tested == set(variables)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.stem)
+def test_a_size_sets_variables_to_what_they_take(size: Path, tmp_path: Path) -> None:
+    """A plan of the variables alone, which needs no provider, has nothing to say against it."""
+    shutil.copy(TERRAFORM / "variables.tf", tmp_path)
+    done = subprocess.run(
+        ["terraform", f"-chdir={tmp_path}", "plan", "-no-color", f"-var-file={size}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PLAN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # A variable that isn't there is only warned of.
+    assert "undeclared" not in done.stdout + done.stderr
