@@ -230,7 +230,8 @@ def bars(reports: Sequence[Mapping[str, Any]]) -> list[BarRow]:
     told = [str(r["figures"].get("bar", "")) for r in _results(reports, ROLLING)]
     shares = [line for line in told if line]
     kept = all(line.startswith("met") for line in shares) if shares else None
-    rows.append(BarRow("rolling deletion", ROLLING_BAR, "; ".join(shares) or "not measured", kept))
+    measured = "; ".join(line.partition(": ")[2] for line in shares) or "not measured"
+    rows.append(BarRow("rolling deletion", ROLLING_BAR, measured, kept))
     return rows
 
 
@@ -283,11 +284,12 @@ def page(
 
 def comparison(rows: Sequence[BarRow]) -> str:
     """What others measured of another shop, beside what was measured here."""
-    ours = [f"{row.what}: {row.measured}" for row in rows if row.met is not None]
+    gaps = {bar.what for bar in BARS}
+    ours = [f"{row.what}: {row.measured}" for row in rows if row.what in gaps]
     return (
         "The best-known demo shop, which runs one pod per service, answers 500 for 1.5 to 2 minutes"
         " after one pod is killed. That figure is others', taken as reported; it wasn't measured"
-        f" here. Measured here, without a successful purchase: {'; '.join(ours) or 'nothing'}."
+        f" here. Measured here, without a successful purchase: {'; '.join(ours)}."
     )
 
 

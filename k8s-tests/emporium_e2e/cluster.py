@@ -180,6 +180,7 @@ class OwnCluster(Cluster):
 
     def prepare(self, steps: Steps, *, next_images: bool) -> None:
         """Packages, Kubernetes and images are built once and kept in the user's cache."""
+        _cluster("able")  # before anything is built: raises what this machine lacks
         with steps.step("Debian packages"):
             _cluster("packages", deadline_s=BUILD_S, show=True)
         with steps.step("Kubernetes, kubectl and helm (built once)"):
