@@ -94,6 +94,7 @@ def test_from_nothing_to_the_store_and_back_to_nothing(
     told = checkout.run("down", "--yes")
     assert "nothing of emporium is left" in told
     nothing_is_left(checkout, stand_in)
+    planted_is_gone(stand_in)
     assert "nothing of emporium is left" in checkout.run("down", "--yes"), "and again"
 
 
@@ -118,6 +119,15 @@ def plant_what_kubernetes_leaves(checkout: Checkout, stand_in: StandIn) -> None:
         *("ec2", "create-network-interface", "--subnet-id", subnets[0], "--groups", group),
         *("--description", "aws-K8S-i-0123456789"),
     )
+
+
+def planted_is_gone(stand_in: StandIn) -> None:
+    """Nobody's tag leads to these; they are found by the VPC that they are in."""
+    assert stand_in.ask("elbv2", "describe-load-balancers")["LoadBalancers"] == []
+    interfaces = stand_in.ask("ec2", "describe-network-interfaces")["NetworkInterfaces"]
+    assert [each for each in interfaces if each["Description"].startswith("aws-K8S-")] == []
+    groups = stand_in.ask("ec2", "describe-security-groups")["SecurityGroups"]
+    assert [group for group in groups if group["GroupName"].startswith("k8s-")] == []
 
 
 def test_what_can_not_be_deleted_is_named(checkout: Checkout, stand_in: StandIn) -> None:

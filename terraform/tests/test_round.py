@@ -1,4 +1,7 @@
-"""There and back with everything switched on, on the stand-in; the defaults are the chain's."""
+"""There and back with everything switched on, on the stand-in; the defaults are the chain's.
+
+Without a budget: moto doesn't know whom it tells.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,6 @@ nodes_per_zone           = { min = 1, desired = 2, max = 4 }
 api_allowed_cidrs        = ["203.0.113.7/32"]
 admin_principal_arns     = ["arn:aws:iam::123456789012:role/operators"]
 load_balancer_controller = true
-budget_usd_per_month     = 300
-budget_emails            = ["shop@example.com"]
 force_delete_images      = true
 tags                     = { cost-centre = "lessons" }
 """
