@@ -154,7 +154,8 @@ def _judge_result(
     number: int, name: str, result: Mapping[str, Any], excused: Mapping[str, str]
 ) -> Verdict:
     gap = _gap(result)
-    checks = {check["name"]: check for check in result["checks"]}
+    # The failed ones last: of two checks with one name they count.
+    checks = {c["name"]: c for c in sorted(result["checks"], key=lambda c: not c["passed"])}
     cannot = [
         e["detail"] for e in result["evidence"] if e["name"] == IMPOSSIBLE and not e["passed"]
     ]

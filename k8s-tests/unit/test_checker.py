@@ -86,6 +86,16 @@ def test_any_other_failed_check_fails() -> None:
     assert (verdict.word, verdict.why) == (FAILED, "replicas equal: 2 differ")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_check_that_was_made_twice_failed_once(order: int) -> None:
+    """A scenario may look at the same thing before and after."""
+    name = "nothing oversold"
+    twice = [{"name": name, "passed": passed, "detail": "b4"} for passed in (True, False)]
+    checks = [c for c in result()["checks"] if c["name"] != name]
+    verdict = judge(result(checks=[*checks, *twice[::order]]))
+    assert (verdict.word, verdict.why) == (FAILED, "OVERSOLD: b4")
+
+
 def test_what_isnt_shown_fails() -> None:
     """A fault that may not have happened proves nothing."""
     evidence = [{"name": "a new epoch", "passed": False, "detail": "1 → 1"}]
