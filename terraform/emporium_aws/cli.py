@@ -18,7 +18,7 @@ from emporium_aws.down import down
 from emporium_aws.errors import AwsError
 from emporium_aws.settings import ROOT, Settings, check, is_stand_in, region_of
 from emporium_aws.state import State, environment
-from emporium_aws.terraform import Terraform, configure, stage, variables
+from emporium_aws.terraform import Terraform, configure, stage
 
 INTERRUPTED: Final = 130
 NEXT: Final = "next: make images aws-push aws-install, then aws-e2e; make aws-down ends it all"
@@ -105,9 +105,7 @@ class Work:
             self.runner.say("There is no state yet: this is a plan of everything")
             source = self.settings.root / "terraform"
             folder = stage(self.runner, source, self.settings.folder / "preview")
-            true = ("stand_in",) if self.settings.stand_in else ()
-            given = variables(self.settings, *true)
-            terraform = Terraform(self.runner, folder, folder / ".terraform", given)
+            terraform = environment(self.runner, self.settings, folder)
             terraform.init()
         plan = self.settings.folder / "plan"
         found = terraform.plan(plan)

@@ -105,14 +105,18 @@ def _items() -> str:
 
 def _spread(runner: Runner) -> str:
     """Every pod on a node of its own where there are enough; else zones and nodes apart."""
-    found = json.loads(
-        runner.ask("kubectl", "get", "nodes", "--output", "json", sample="{}") or "{}"
-    )
-    nodes = [node for node in found.get("items", []) if _takes_pods(node)]
+    nodes = [node for node in _nodes(runner) if _takes_pods(node)]
     spread = "nodes" if len(nodes) >= NODES else "soft"
     why = f"{len(nodes)} nodes take pods, {NODES} are needed for a node of its own for every pod"
     runner.say(f"  spread={spread}: {why}")
     return spread
+
+
+def _nodes(runner: Runner) -> list[Any]:
+    """The cluster's nodes."""
+    words = ("kubectl", "get", "nodes", "--output", "json")
+    found: list[Any] = json.loads(runner.ask(*words, sample='{"items": []}'))["items"]
+    return found
 
 
 def _takes_pods(node: Any) -> bool:
@@ -125,11 +129,8 @@ def _takes_pods(node: Any) -> bool:
 
 def _show_places(runner: Runner, store: Store) -> None:
     """Print where each pod runs; say so when a group isn't in three zones."""
-    nodes = json.loads(
-        runner.ask("kubectl", "get", "nodes", "--output", "json", sample="{}") or "{}"
-    )
     pods = store.kubectl("get", "pods", "--selector", PODS, sample={})
-    found = places(nodes.get("items", []), pods.get("items", []))
+    found = places(_nodes(runner), pods.get("items", []))
     for line in found.lines:
         runner.say(f"  {line}")
     for role in GROUPS:

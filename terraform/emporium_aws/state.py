@@ -158,15 +158,8 @@ class State:
             self.runner.ask("aws", *deletion)
 
 
-def connected(runner: Runner, settings: Settings, state: State) -> Terraform:
-    """The environment's Terraform on its state. Raises CommandError."""
-    terraform = environment(runner, settings)
-    state.connect(terraform)
-    return terraform
-
-
-def environment(runner: Runner, settings: Settings, *names: str) -> Terraform:
-    """The environment's Terraform; `names` are variables that are true."""
-    true = (*names, "stand_in") if settings.stand_in else names
-    folder = settings.root / "terraform"
-    return Terraform(runner, folder, settings.folder / ".terraform", variables(settings, *true))
+def environment(runner: Runner, settings: Settings, folder: Path | None = None) -> Terraform:
+    """The environment's Terraform, or, in `folder`, a copy of it without its state."""
+    given = variables(settings, *(("stand_in",) if settings.stand_in else ()))
+    where = folder or settings.root / "terraform"
+    return Terraform(runner, where, (folder or settings.folder) / ".terraform", given)
