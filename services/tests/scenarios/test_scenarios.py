@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from emporium.client import hands, history, kill_loop, scenarios
+from emporium.client.cluster import DrillError
 from emporium.client.report import FAILED, NOT_SHOWN, PASSED, Report
-from emporium.client.scenarios import Options, runner
+from emporium.client.scenarios import Options, runner, shopping
+from emporium.client.scenarios.stage import Stage
 from emporium.client.workload import LoadSettings
 from tests.scenarios import fake_store
 from tests.scenarios.fake_store import FakeCluster
@@ -103,6 +105,59 @@ def test_a_missing_drill_is_not_shown(tmp_path: Path) -> None:
             cluster.without("cut"), ["one-way-cut"], tmp_path, lambda _line: None, QUICK
         )
     assert report.results[0].verdict == NOT_SHOWN, explain(report)
+
+
+def test_an_unexpected_error_ends_one_scenario_alone(tmp_path: Path) -> None:
+    """The report says where; the books are checked all the same, and the next scenario runs."""
+
+    def act(stage: Stage) -> None:
+        """Err."""
+        stage.go_on_buying(1)
+        [][stage.options.before]
+
+    known = [
+        runner.Scenario(1, "errs", act, under_load=True),
+        runner.Scenario(2, "lookup", shopping.lookup_twice),
+    ]
+    with FakeCluster.open() as cluster:
+        report = scenarios.run(cluster, [], tmp_path, lambda _line: None, QUICK, known)
+    errs, lookup = report.results
+    assert errs.verdict == FAILED and lookup.verdict == PASSED, explain(report)
+    assert errs.error.startswith("IndexError: list index out of range\n")
+    assert "[][stage.options.before]" in errs.error
+    checked = {check.name for check in errs.checks if check.passed}
+    assert {"no acknowledged purchase lost", "reads linearizable"} <= checked
+    assert "books" not in errs.figures
+
+
+def test_what_cannot_be_made_is_checked_too(tmp_path: Path) -> None:
+    """A store that lost something before the scenario gave up isn't "not shown"."""
+    options = dataclasses.replace(QUICK, before=60)  # of which one is lost
+    with FakeCluster.open(fake_store.LOSE) as cluster:
+        cluster.without("cut")
+        report = scenarios.run(cluster, ["15"], tmp_path, lambda _line: None, options)
+    assert report.results[0].verdict == FAILED, explain(report)
+
+
+def test_books_that_cannot_be_read_are_not_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures say so, and the error is that of the scenario."""
+
+    def silent(_cluster: FakeCluster, name: str) -> None:
+        raise DrillError(f"{name} gives no digest")
+
+    def act(_stage: Stage) -> None:
+        """Nobody gives a digest any more."""
+        monkeypatch.setattr(FakeCluster, "digest", silent)
+        raise DrillError("nobody is left")
+
+    with FakeCluster.open() as cluster:
+        known = [runner.Scenario(1, "silent", act)]
+        report = scenarios.run(cluster, [], tmp_path, lambda _line: None, QUICK, known)
+    (result,) = report.results
+    assert result.figures == {"books": "not checked"}, explain(report)
+    assert result.error.startswith("DrillError: nobody is left\n")
 
 
 def test_names_numbers_and_ranges_choose_scenarios() -> None:

@@ -18,6 +18,8 @@ SAMPLES = 20
 FEWEST_DIGESTS = 2
 """One of each group, where a group is a single replica."""
 SHOWN_VIOLATIONS = 3
+CHECKED = "orders"
+"""The figure that a result has once its books are checked."""
 
 
 class Books:
@@ -92,7 +94,7 @@ def check_store(stage: Stage, books: Books, initial: dict[str, int], ordered: in
     stage.result.checks += conservation.check_all(digests, orders, history)
     new = [order for order in orders if order.number > ordered]
     stage.result.checks.append(reads_linearizable(history, initial, new))
-    stage.result.figures["orders"] = len(new)
+    stage.result.figures[CHECKED] = len(new)
 
 
 def reads_linearizable(

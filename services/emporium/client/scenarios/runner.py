@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emporium.client import history
-from emporium.client.cluster import Cluster, DeadlinePassedError, DrillError, Replica
+from emporium.client.cluster import Cluster, Replica
 from emporium.client.report import Report, ScenarioResult
 from emporium.client.scenarios import crashes, deletions, kills, operations, shopping, troubles
-from emporium.client.scenarios.aftermath import Books, check_store, stock_before
+from emporium.client.scenarios.aftermath import CHECKED, Books, check_store, stock_before
 from emporium.client.scenarios.stage import NotPossibleError, Options, Stage
-from emporium.client.store import StoreError
 
 Progress = Callable[[str], None]
+TRACE_FRAMES = 3
+"""So many of the innermost frames of an error go into the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,23 +154,36 @@ def keep_logs(cluster: Cluster, folder: Path) -> None:
 
 
 def _play(stage: Stage, scenario: Scenario, books: Books) -> None:
+    """Whatever ends the scenario, its books are checked as far as they can be read."""
     began, result = time.monotonic(), stage.result
-    try:
-        initial, ordered = prepare(stage, books, someone_may_be_dead=scenario.follows_a_crash)
-        try:
-            act(stage, scenario)
-        finally:
-            finish(stage)
-        check_store(stage, books, initial, ordered)
-    except NotPossibleError as error:
-        stage.check("the store can be checked", passed=True)
-        stage.evidence("the fault can be made", shown=False, detail=str(error))
-    except (DeadlinePassedError, DrillError, StoreError, OSError, KeyError) as error:
-        result.error = f"{type(error).__name__}: {error}"
+    before: list[tuple[dict[str, int], int]] = []
+    crash = scenario.follows_a_crash
+    _attempt(stage, lambda: before.append(prepare(stage, books, someone_may_be_dead=crash)))
+    if before:
+        _attempt(stage, lambda: act(stage, scenario))
+        _attempt(stage, lambda: finish(stage))
+        if result.error:
+            _attempt(stage, stage.wait_healthy)
+        _attempt(stage, lambda: check_store(stage, books, *before[0]))
+    if CHECKED not in result.figures:
+        result.figures["books"] = "not checked"
     result.seconds = time.monotonic() - began
     path = stage.output / f"history-{scenario.number:02}.jsonl"
     history.write(path, stage.recorder.operations())
     result.history = path.name
+
+
+def _attempt(stage: Stage, part: Callable[[], object]) -> None:
+    """Do one part of a scenario; what ends it early goes into the result."""
+    try:
+        part()
+    except NotPossibleError as error:
+        stage.evidence("the fault can be made", shown=False, detail=str(error))
+    except Exception as error:  # noqa: BLE001 (whatever it is, the scenarios after it still run)
+        frames = traceback.extract_tb(error.__traceback__)[-TRACE_FRAMES:]
+        trace = [f"  {Path(frame.filename).name}:{frame.lineno} {frame.line}" for frame in frames]
+        told = [f"{type(error).__name__}: {error}", *trace]
+        stage.result.error = "\n".join([*stage.result.error.splitlines(), *told])
 
 
 def prepare(stage: Stage, books: Books, *, someone_may_be_dead: bool) -> tuple[dict[str, int], int]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emporium.client.cluster import GROUPS, Cluster, Replica
+from emporium.client.cluster import GROUPS, Cluster, DrillError, Replica
 from emporium.client.conservation import Finding
 from emporium.client.history import Recorder
 from emporium.client.report import ScenarioResult
@@ -37,7 +37,8 @@ class Options:
 
 
 class NotPossibleError(Exception):
-    """The cluster can't do what the scenario needs: "not shown", with the reason."""
+    """The cluster can't do what the scenario needs, and nothing was done to it: "not shown", with
+    the reason."""
 
 
 class Stage:
@@ -113,11 +114,11 @@ class Stage:
         return self.cluster.replicas(role)
 
     def replica(self, name: str) -> Replica:
-        """One process. Raises NotPossibleError when there is none of that name."""
+        """One process. Raises DrillError when there is none of that name."""
         for replica in self.cluster.replicas(name.rsplit("-", 1)[0]):
             if replica.name == name:
                 return replica
-        raise NotPossibleError(f"there is no {name} in this store")
+        raise DrillError(f"there is no {name} in this store")
 
     def reign(self, role: str) -> Replica | None:
         """The replica that reigns over the group, by the newest epoch; None between two reigns."""
@@ -144,9 +145,16 @@ class Stage:
         return found[-1]
 
     def backups(self, role: str) -> list[Replica]:
-        """The healthy replicas that don't reign."""
-        primary = self.primary(role)
-        return [r for r in self.replicas(role) if r.healthy and r.name != primary.name]
+        """The healthy replicas that don't reign, waiting for one. Raises DeadlinePassedError."""
+        found: list[Replica] = []
+
+        def some() -> bool:
+            primary = self.primary(role)
+            found[:] = [r for r in self.replicas(role) if r.healthy and r.name != primary.name]
+            return bool(found)
+
+        self.cluster.wait_until(some, self.options.healthy_s, f"{role} has a healthy backup")
+        return found
 
     def wait_healthy(self, *names: str) -> None:
         """Wait until these processes (default: all) are up, voters, caught up and serve."""
