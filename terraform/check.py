@@ -32,6 +32,8 @@ from emporium_aws.tools import need  # noqa: E402
 
 ROOT: Final = HERE.parent
 CHECK_S: Final = 900
+CHAIN_S: Final = 1800
+"""It takes five minutes on two cores that have nothing else to do."""
 SHOWN_LINES: Final = 80
 WORKERS: Final = 2
 ON_THE_STAND_IN: Final = ("test_chain.py", "test_round.py")
@@ -164,7 +166,7 @@ def _pytest(*words: str) -> None:
     tests = HERE / "tests"
     named = [tests / word if word.endswith(".py") else word for word in words]
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=8")
-    found = run(*command, "-c", tests / "pytest.ini", *named)
+    found = run(*command, "-c", tests / "pytest.ini", *named, timeout_s=CHAIN_S)
     print("\n".join(line for line in found.splitlines() if " call " in line))
     print(_last_line(found))
 
