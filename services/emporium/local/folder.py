@@ -6,7 +6,7 @@
     operator-token    bearer token of the operator routes, mode 0600
     secret            the secret that the roles share on the internal port, mode 0600
     items             the first stock, where it isn't the edition's own
-    replicas/NAME/    journal and mark of catalog-0, order-2 …
+    replicas/NAME/    journal and mark of catalog-0, order-2 …; or NOT_PULLED, and why
     logs/NAME.log     what a process wrote to its standard output and error
     output/           the operation logs
 
@@ -28,6 +28,8 @@ from typing import Any
 
 from emporium.local.errors import LocalError
 
+NOT_PULLED = "NOT_PULLED"
+"""In a replica's folder: its journal is in a volume that is still there, and wasn't copied."""
 FORMAT = 1
 """Version of store.json and run.json."""
 

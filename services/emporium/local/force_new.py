@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emporium.local.errors import LocalError
-from emporium.local.folder import DataFolder
+from emporium.local.folder import NOT_PULLED, DataFolder
 from emporium.local.launcher import Launcher
 from emporium.local.layout import GROUPS
 from emporium.local.replay import Log, State, choose_log, read_log, replay
@@ -58,7 +58,8 @@ class Plan:
 
 def make_plan(folder: DataFolder, role: str, old: dict[str, Any]) -> Plan:
     """Look at what is left and change nothing; `old` is the store.json. Raises LocalError when
-    the store runs, when a majority is left, and when nothing usable is."""
+    the store runs, when a journal wasn't pulled, when a majority is left, and when nothing usable
+    is."""
     launcher = Launcher.recorded(folder)
     running = launcher.occupants() if launcher is not None else []
     if running:
@@ -68,6 +69,7 @@ def make_plan(folder: DataFolder, role: str, old: dict[str, Any]) -> Plan:
         )
     logs = _read(folder, role, old)
     _refuse_twice(folder, role, logs)
+    _refuse_not_pulled(folder, logs)
     chosen = _choose(role, logs)
     _refuse_majority(folder, role, logs, chosen)
     return Plan(folder, role, logs, chosen, replay(role, chosen), _other(folder, role, old))
@@ -91,6 +93,23 @@ def _refuse_twice(folder: DataFolder, role: str, logs: tuple[Log, ...]) -> None:
     if placed and all(_trouble(log) for log in logs):
         raise LocalError(
             f"the {role} group has its new beginning already", f"{folder.command('up')} forms it"
+        )
+
+
+def _refuse_not_pulled(folder: DataFolder, logs: tuple[Log, ...]) -> None:
+    """A journal that couldn't be copied out of its volume isn't lost: placing a new beginning
+    would set it aside, with all that only it holds."""
+    marks = {log.name: folder.replica(log.name) / NOT_PULLED for log in logs}
+    reasons = [
+        f"{name}: {mark.read_text('utf-8').strip()}"
+        for name, mark in marks.items()
+        if mark.exists()
+    ]
+    if reasons:
+        raise LocalError(
+            f"not every journal was pulled, though it may be whole ({'; '.join(reasons)})",
+            "have those pods run, or delete the claims of volumes that are lost for good, and"
+            " `emporium pods pull` into a fresh folder",
         )
 
 

@@ -22,7 +22,7 @@ from typing import IO, Any, Final
 
 from emporium.local import in_pod
 from emporium.local.errors import LocalError
-from emporium.local.folder import DataFolder, write_json
+from emporium.local.folder import NOT_PULLED, DataFolder, write_json
 from emporium.local.inputs import old_store
 from emporium.local.layout import GROUPS
 from emporium.runtime.backup import verify_journal
@@ -59,6 +59,11 @@ class Pods:
                 _unpack(copied, folder)
             except (tarfile.TarError, OSError) as error:
                 raise LocalError(f"{pod}: what came is no journal: {error}") from None
+
+    def claim(self, pod: str) -> str:
+        """The volume claim of a replica, as kubectl names it; empty when it is gone. Raises
+        LocalError."""
+        return self._run("get", "pvc", f"data-{pod}", "--ignore-not-found", "-o", "name").strip()
 
     def scale(self, role: str, replicas: int) -> None:
         """Say how many pods a group shall have. Raises LocalError."""
@@ -170,7 +175,8 @@ def _setting(statefulset: dict[str, Any], name: str) -> str:
 
 
 def pull(pods: Pods, folder: DataFolder) -> Iterator[str]:
-    """Copy every journal that can be reached into a fresh folder; a sentence for each. Raises
+    """Copy every journal that can be reached into a fresh folder; a sentence for each. One that
+    can't be reached and has a volume still is marked, so that nobody takes it for lost. Raises
     LocalError."""
     if any((folder.root / "replicas").glob("*/*")) or folder.store_file.exists():
         raise LocalError(
@@ -192,11 +198,25 @@ def pull(pods: Pods, folder: DataFolder) -> Iterator[str]:
         try:
             pods.journal(f"{pods.store}-{name}", target)
         except LocalError as error:
-            yield f"{name}: NOT pulled: {error}"
+            yield f"{name}: NOT pulled: {error}{_mark_unless_lost(pods, name, target, error)}"
             continue
         report = verify_journal(target)
         whole = "; ".join(report.problems) or f"whole, up to entry {report.last_index}"
         yield f"{name}: {whole}"
+
+
+def _mark_unless_lost(pods: Pods, name: str, target: Path, error: LocalError) -> str:
+    """Leave `NOT_PULLED` where a journal should be, unless its volume claim is gone; what that
+    means."""
+    try:
+        lost = not pods.claim(f"{pods.store}-{name}")
+    except LocalError:  # nobody knows: no reason to give it up
+        lost = False
+    if lost:
+        return "; its volume claim is gone, so it counts as lost"
+    target.mkdir(parents=True, exist_ok=True)
+    (target / NOT_PULLED).write_text(f"{error}\n", "utf-8")
+    return "; it may be whole in its volume"
 
 
 def place(pods: Pods, folder: DataFolder) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import sys
@@ -44,6 +45,9 @@ match words[2:]:
         done = subprocess.run(command, env={{**os.environ, "EMPORIUM_DATA_DIR": str(volume)}})
         if done.returncode:
             sys.exit("command terminated with exit code " + str(done.returncode))
+    case ["get", "pvc", name, "--ignore-not-found", "-o", "name"]:
+        if (root / "claims" / name).exists():
+            print("persistentvolumeclaim/" + name)
     case ["create", "-f", "-"]:
         pod = json.load(sys.stdin)
         (root / pod["metadata"]["name"]).write_text(json.dumps(pod))
@@ -130,6 +134,30 @@ def test_a_pod_that_cannot_be_reached_is_left_out(root: Path, tmp_path: Path, ru
     assert "catalog-1: NOT pulled: kubectl exec bookstore-emporium-catalog-1 --: Error" in told
     assert "exit 1" in told
     assert "exit 0" in run("backup", tmp_path / "file", "--data", folder)
+
+
+def test_a_replica_that_cannot_be_reached_is_not_taken_for_lost(
+    root: Path, tmp_path: Path, run: Run
+) -> None:
+    """While its volume claim is there, nobody begins a group without its journal."""
+    shutil.rmtree(root / "volumes" / "bookstore-emporium-order-1")
+    (root / "volumes" / "bookstore-emporium-order-2").rename(root / "away")
+    claim = root / "claims" / "data-bookstore-emporium-order-2"
+    claim.parent.mkdir()
+    claim.touch()
+    words = ("group", "force-new", "order", "--i-accept-losing-acknowledged-purchases", "--data")
+    told = run(*pods("pull", tmp_path / "pulled"))
+    assert re.search("order-1: NOT pulled: .*; its volume claim is gone, so it counts as", told)
+    assert re.search("order-2: NOT pulled: .*; it may be whole in its volume", told)
+    told = run(*words, tmp_path / "pulled")
+    assert "order-2: kubectl exec bookstore-emporium-order-2 --: Error" in told
+    assert "order-1" not in told
+    assert "exit 1" in told
+    assert not list(tmp_path.glob("pulled/replicas/*/restore"))
+    assert not list(tmp_path.glob("pulled/replicas/*/set-aside-*"))
+    claim.unlink()
+    run(*pods("pull", tmp_path / "again"))
+    assert "exit 0" in run(*words, tmp_path / "again")
 
 
 def test_a_folder_that_holds_something_is_not_written_over(tmp_path: Path, run: Run) -> None:
