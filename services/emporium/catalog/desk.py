@@ -134,6 +134,10 @@ class CatalogDesk:
         if note.name == "resync":
             port.operation(f"resync,{note.detail}")
 
+    def status(self) -> dict[str, object]:
+        """Nothing beyond the core's."""
+        return {}
+
     def wake_at(self) -> float:
         """The next deadline."""
         due = min((poller.due for poller in self._pollers), default=float("inf"))

@@ -139,6 +139,10 @@ class OrderDesk:
     def noted(self, port: Port, note: Note) -> None:
         """Nothing that the core notes concerns the orders."""
 
+    def status(self) -> dict[str, object]:
+        """Whether purchases are refused because the catalog's ledger isn't ours."""
+        return {"ledger_trouble": bool(self._tail.trouble)}
+
     def wake_at(self) -> float:
         """The next deadline, retry or poll."""
         ours = (self._asking, self._flights, self._forwarding, self._lookups)

@@ -112,6 +112,9 @@ class Desk(Protocol):
     def noted(self, port: Port, note: fx.Note) -> None:
         """Something that the core noted in this step; most desks care for few of them."""
 
+    def status(self) -> dict[str, object]:
+        """What the role adds to the replica's status; between two steps."""
+
     def wake_at(self) -> float:
         """When the next `tick` is due at the latest, in ms of `now`; infinity when idle."""
 
@@ -182,8 +185,9 @@ class Node:
         return min(self.core.wake_at(), self.desk.wake_at())
 
     def status(self) -> dict[str, object]:
-        """The core's status, and how many replies wait for their release."""
-        return {**self.core.vitals.status(), "held_replies": len(self._held)}
+        """The core's status, the role's, and how many replies wait for their release."""
+        held = {"held_replies": len(self._held)}
+        return {**self.core.vitals.status(), **self.desk.status(), **held}
 
     # --- the port ---
 

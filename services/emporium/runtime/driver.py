@@ -28,7 +28,7 @@ from emporium.runtime.faults import FaultTable
 from emporium.runtime.frames import Peer
 from emporium.runtime.hub import DIALLED_BY, Hub, credentials_from, internal_addresses
 from emporium.runtime.lifecycle import PROCESS, Lifecycle, leave_at_once
-from emporium.runtime.metrics import Health, HealthServer, Metrics
+from emporium.runtime.metrics import ALERTED_EVENTS, Health, HealthServer, Metrics
 from emporium.runtime.operation_log import OperationLog, open_log
 from emporium.runtime.settings import ReplicaSettings
 from emporium.runtime.stepper import Stepper
@@ -277,7 +277,7 @@ def build_replica(
 
     Serves the health port and says good-bye at SIGTERM by itself. Raises FatalError."""
     faults = FaultTable(settings.name)
-    metrics = Metrics(settings.role, settings.replica)
+    metrics = Metrics(settings.role, settings.replica, ALERTED_EVENTS)
     operations = open_log(settings.output_dir, settings.role, settings.replica)
 
     def assemble() -> Running:

@@ -20,7 +20,7 @@ import re
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -38,6 +38,9 @@ ANSWERS_AT_ONCE: Final = 8  # more than that, and the connection is closed
 REQUEST_TIMEOUT_S: Final = 5.0
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+ALERTED_EVENTS: Final = ("reign_open",)
+"""Events whose increase an alert of the chart asks for. They are counted from 0 on: an increase
+isn't seen in a counter that appears with its first event."""
 _log = logs.logger("health")
 
 Status = Mapping[str, Any]
@@ -70,8 +73,8 @@ class StatusCollector(Collector):
 class Metrics:
     """The metrics of one process, in a registry of its own. Safe for several threads."""
 
-    def __init__(self, role: str, replica: int) -> None:
-        """Every metric has the labels `role` and `id`."""
+    def __init__(self, role: str, replica: int, events: Iterable[str] = ()) -> None:
+        """Every metric has the labels `role` and `id`. `events` are shown before they happen."""
         self.registry = CollectorRegistry()
         self._labels = {"role": role, "id": str(replica)}
         self._by_route: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
@@ -92,6 +95,8 @@ class Metrics:
         self._notes = Counter(
             "emporium_events", "What happened, by name", (*own, "event"), registry=self.registry
         )
+        for event in events:
+            self.note(event, 0)
         self._step = Histogram(
             "emporium_step_seconds",
             "One step of the driver with all its effects",

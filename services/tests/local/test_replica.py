@@ -4,6 +4,7 @@ the faults between replicas, and the good-bye."""
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import urllib.request
@@ -16,10 +17,13 @@ import pytest
 from emporium.catalog.desk import CatalogDesk
 from emporium.catalog.requests import ChangeItem, ItemChanged, ItemFound, QueryItem
 from emporium.catalog.state_machine import CatalogState
+from emporium.order.desk import OrderDesk
+from emporium.order.state_machine import OrderState
 from emporium.runtime import errors
 from emporium.runtime.driver import ReplicaHandle, build_replica
 from emporium.runtime.lifecycle import Lifecycle
-from emporium.runtime.settings import CatalogSettings, read
+from emporium.runtime.settings import CatalogSettings, OrderSettings, read
+from tests import chart
 from tests.unit.catalog_data import DATA
 from tests.waiting import eventually, never
 
@@ -260,3 +264,48 @@ def test_another_lease_on_old_data_is_warned_of(
         assert caplog.text.count(said) == 1
         (line,) = [record for record in caplog.records if said in record.getMessage()]
         assert vars(line)["fields"] == {"asked_ms": "50", "lease_ms": "200"}
+
+
+def asked_by_alerts(role: str) -> set[tuple[str, str]]:
+    """(metric, event) of every alert that asks a replica of this role."""
+    found = set()
+    for alert in chart.alerts(chart.example("everything")):
+        for name, selector in re.findall(r"(emporium_\w+)\{([^}]*)\}", alert["expr"]):
+            labels = dict(re.findall(r'(\w+)=~?"([^"]*)"', selector))
+            if re.fullmatch(labels.get("role", role), role):
+                found.add((name, labels.get("event", "")))
+    return found
+
+
+def test_what_alerts_ask_for_is_there_from_the_start(tmp_path: Path) -> None:
+    """A flag that only comes with its trouble, or a counter that begins at 1, raises no alarm."""
+    catalogs, orders = Group(tmp_path / "catalog"), Group(tmp_path / "order")
+    lives = Lifecycle()
+    environ = {
+        "EMPORIUM_CATALOG": catalogs.addresses,
+        "EMPORIUM_ORDER": orders.addresses,
+        "EMPORIUM_INTERNAL_OFFSET": "5000",
+        "EMPORIUM_HEALTH_OFFSET": "6000",
+        "EMPORIUM_DATA_DIR": str(tmp_path / "order"),
+        "EMPORIUM_OUTPUT_DIR": str(tmp_path),
+    }
+    settings = read(environ, "order")
+    assert isinstance(settings, OrderSettings)
+    try:
+        shown = {
+            "catalog": catalogs.start(0).metrics.text().decode(),
+            "order": build_replica(settings, OrderState, OrderDesk, "", lives)
+            .metrics.text()
+            .decode(),
+        }
+    finally:
+        lives.stop()
+        catalogs.stop(0)
+    for role, text in shown.items():
+        asked = asked_by_alerts(role)
+        assert ("emporium_events_total", "reign_open") in asked
+        for name, event in asked:
+            lines = [line for line in text.splitlines() if line.startswith(f"{name}{{")]
+            there = [line for line in lines if not event or f'event="{event}"' in line]
+            assert there, (role, name, event)
+    assert re.search(r"(?m)^emporium_ledger_trouble\{.*\} 0\.0$", shown["order"])

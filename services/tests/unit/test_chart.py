@@ -223,6 +223,28 @@ def test_every_alert_has_a_runbook_and_no_runbook_lacks_its_alert() -> None:
         assert alert["annotations"]["runbook"] == link
 
 
+def test_alerts_look_at_the_pods_of_their_own_release_alone() -> None:
+    """Another store in the namespace neither hides a trouble nor brings one."""
+    own = {f"shop-{role}-0" for role in PORTS}
+    others = {f"shop-two-{role}-0" for role in PORTS} | {f"a-{name}" for name in own}
+    for alert in chart.alerts(chart.example("everything")):
+        assert alert["labels"]["store"] == "shop"
+        selectors = re.findall(r"(emporium_\w+)\{([^}]*)\}", alert["expr"])
+        names = re.findall(r"emporium_\w+", alert["expr"])
+        assert [name for name, _ in selectors] == names
+        for _, selector in selectors:
+            pods = re.search(r'pod=~"([^"]*)"', selector)
+            assert pods is not None, selector
+            assert 'namespace="bookstore"' in selector
+            assert all(re.fullmatch(pods[1], name) for name in own)
+            assert not any(re.fullmatch(pods[1], name) for name in others)
+        claims = re.search(r'persistentvolumeclaim=~"([^"]*)"', alert["expr"])
+        assert bool(claims) is not bool(selectors)
+        if claims:
+            assert re.fullmatch(claims[1], "data-shop-order-0")
+            assert not re.fullmatch(claims[1], "data-shop-two-order-0")
+
+
 def test_the_store_is_never_open_to_faults_by_default() -> None:
     """`--faults` is for lessons."""
     assert chart.values()["faults"] is False

@@ -74,6 +74,14 @@ def test_unready_says_why(server: HealthServer, process: Process) -> None:
     assert (answer.status_code, answer.text) == (503, "catching up\n")
 
 
+def test_an_event_that_an_alert_asks_for_is_counted_from_zero() -> None:
+    """Else its first time would be no increase."""
+    text = Metrics("order", 2, metrics.ALERTED_EVENTS).text().decode()
+    for event in metrics.ALERTED_EVENTS:
+        line = f'emporium_events_total{{event="{event}",id="2",role="order"}} 0.0'
+        assert line in text.splitlines()
+
+
 def test_the_status_is_json(server: HealthServer, process: Process) -> None:
     """As the process gives it."""
     assert get(server, "/status").json() == process.status

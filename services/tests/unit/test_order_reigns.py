@@ -80,11 +80,13 @@ def test_a_catalog_without_our_past_stops_purchases_until_it_is_back(by: str) ->
     said = replica.said().payload
     assert isinstance(said, Unavailable)
     assert "lost its past" in said.reason
+    assert replica.orders.status() == {"ledger_trouble": True}  # an alert asks for it
     replica.ask(purchase(1))
     assert replica.said().payload == OrderRecorded(SALES[0], repeated=True)
     assert replica.none(PollLedger)
     replica.wait(1_000)
     replica.hear(replica.call(AdmitOrders), OrdersAdmitted(START))
+    assert replica.orders.status() == {"ledger_trouble": False}
     assert not replica.none(PollLedger)
     assert buy(replica, 2).payload == OrderRecorded(SALES[1], repeated=False)
 
