@@ -1,11 +1,15 @@
 """The items that the scenarios sell: the seeds' seven books and, behind them, the topic `load`.
 
+    python3 -m emporium.client.items     print them, as an items file
+
 The store under test is started with `scenario_items(...)`, in the seeds' `init` format, so that
 scenarios 1-8 find the books as the seeds have them and 9-16 have a million copies of everything
 that the background load buys, plus one scarce item.
 """
 
 from __future__ import annotations
+
+import sys
 
 LOAD_TOPIC = "load"
 LOAD_COPIES = 1_000_000
@@ -34,3 +38,7 @@ def load_items() -> str:
 def scenario_items(seed_items: str = SEED_ITEMS) -> str:
     """The whole items file for a store that the scenarios run against."""
     return seed_items.rstrip("\n") + "\n" + load_items()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(scenario_items())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,15 @@ def test_the_load_has_a_million_copies_and_one_scarce_item() -> None:
     assert {item.topic for item in items} == {"load"}
     assert sorted({item.stock for item in items}) == [40, 1_000_000]
     assert not {item.item for item in items} & {item.item for item in bookstore.items()}
+
+
+def test_the_scenarios_items_are_printed_as_a_file_that_a_store_takes() -> None:
+    """`python3 -m emporium.client.items`: the seeds' books, and what the load buys."""
+    command = [sys.executable, "-m", "emporium.client.items"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    found = {item.item: item.stock for item in parse_items(printed.stdout)}
+    assert list(found) == [str(number) for number in (*range(1, 8), *range(101, 110))]
+    assert found["101"] == 1_000_000
 
 
 def test_later_editions_are_refused_by_name() -> None:
