@@ -185,7 +185,8 @@ def check_readme() -> None:
 def check_images() -> None:
     """Two clones of the last commit give the same images. Where nothing is cached it takes as long
     as two builds and a base image: about 3 minutes, and later 1 to 2."""
-    run(sys.executable, ROOT / "images" / "build.py", "compare", timeout_s=TOOL_S)
+    # It is said, too, when there was nothing to compare.
+    print(run(sys.executable, ROOT / "images" / "build.py", "compare", timeout_s=TOOL_S).strip())
 
 
 CHECKS: Final[dict[str, Callable[[], None]]] = {

@@ -17,9 +17,9 @@ from typing import Any
 from emporium.replication import effects, messages
 
 NEWEST_MESSAGE_VERSION = 1
-"""Raised when a message that travels changes its form or its meaning. Two processes speak the
-newest version that both know (`runtime/frames.py`), and what is sent over a stream is written in
-that stream's version."""
+"""Raised when a message that travels changes its form or its meaning. Two processes agree on the
+newest version that both know (`runtime/frames.py`). So far there is one version, and packing
+doesn't ask for it: with the second, what is sent has to be written in its stream's version."""
 OLDEST_MESSAGE_VERSION = 1
 """The oldest version that can still be spoken. It follows one release later: while pods are rolled
 to a new version and back, both programs must find one in common."""
