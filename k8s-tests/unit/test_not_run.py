@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,8 +73,7 @@ def test_what_ci_leaves_out_is_run_by_the_full_set() -> None:
 
 
 def test_the_readme_lists_every_scenario() -> None:
-    """With what it does, in the scenario's own words."""
+    """By number and name, in their order."""
     text = (session.NOT_RUN.parent / "README.md").read_text("utf-8")
-    rows = [line for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
-    wanted = [f"| {s.number} {s.name} | {s.summary} |" for s in session.SCENARIOS.values()]
-    assert rows == wanted
+    rows = re.findall(r"(?m)^\| (\d+) (\S+) \|", text)
+    assert rows == [(str(s.number), s.name) for s in session.SCENARIOS.values()]
