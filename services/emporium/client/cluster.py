@@ -82,6 +82,7 @@ class Replica:
     released: int = 0
     last_index: int = 0
     group: str = ""
+    message_version: int = 0  # the lowest that it speaks with anybody now
 
     @property
     def healthy(self) -> bool:
@@ -105,13 +106,18 @@ class Cluster(Protocol):
         """Server, frontend or off (in lower case)."""
 
     def operator_token(self) -> str:
-        """The bearer token for operator routes; empty where none is needed."""
+        """The bearer token for operator routes as it is now; empty where none is needed."""
 
     def replicas(self, role: str = "") -> list[Replica]:
         """Every process (of a role), by role and id, with its status asked just now."""
 
-    def pods(self, role: str) -> list[str]:
-        """What the substrate runs of a role, known to the store or not. Raises DrillError."""
+    def pods(self, role: str) -> dict[str, bool]:
+        """What the substrate has of a role, known to the store or not: whether it has ever been
+        started, by name. Raises DrillError."""
+
+    def secret_generations(self) -> tuple[int, int]:
+        """Which group secret and which operator token the store was told to use, counted from 1.
+        Raises DrillError."""
 
     def reachable(self) -> bool:
         """Whether the substrate's own control (an API server) answers."""
@@ -147,7 +153,8 @@ class Cluster(Protocol):
         """From now on what `source` sends to `target` arrives so much later. Raises DrillError."""
 
     def heal(self) -> None:
-        """End all cuts and delays."""
+        """End all cuts and delays. Raises DrillError for those that it couldn't end, after it has
+        tried all."""
 
     def logs(self, name: str) -> list[str]:
         """The operation log of a process since the store's first start, line by line."""
@@ -222,6 +229,7 @@ def with_status(member: Member, told: Mapping[str, Any] | None) -> Replica:
         released=int(told.get("released", 0)),
         last_index=int(told.get("last_index", 0)),
         group=str(told.get("group", "")),
+        message_version=int(told.get("message_version", 0)),
     )
 
 
@@ -257,9 +265,13 @@ class HttpCluster:
             told = pool.map(lambda m: read_status(m.health) if m.running else None, chosen)
             return [with_status(m, each) for m, each in zip(chosen, told, strict=True)]
 
-    def pods(self, role: str) -> list[str]:
+    def pods(self, role: str) -> dict[str, bool]:
         """The members that run."""
-        return [member.name for member in self.members() if member.role == role and member.running]
+        return {m.name: True for m in self.members() if m.role == role and m.running}
+
+    def secret_generations(self) -> tuple[int, int]:
+        """There are none by default."""
+        raise DrillError("this store's secrets have no generations")
 
     def reachable(self) -> bool:
         """Where nothing lies between."""
@@ -288,9 +300,15 @@ class HttpCluster:
 
     def heal(self) -> None:
         """Tell every running process to drop and hold back nothing any more."""
+        trouble = []
         for member in self.members():
             if member.role in GROUPS and member.running:
-                self._fault(member.name, "DELETE", None)
+                try:
+                    self._fault(member.name, "DELETE", None)
+                except DrillError as error:
+                    trouble.append(str(error))
+        if trouble:
+            raise DrillError("; ".join(trouble))
 
     def notes(self, name: str) -> dict[str, int]:
         """From the metrics of the health port."""

@@ -111,14 +111,25 @@ def main(arguments: Sequence[str]) -> int:
 
 def connect(environ: Mapping[str, str], output: Path, able: Sequence[str]) -> KubernetesCluster:
     """The store around this pod. Raises SettingsError, ValueError and OSError."""
-    found = settings.read(environ, "client")
-    if not isinstance(found, settings.ClientSettings):
-        raise TypeError("the settings of a client are ClientSettings")
+    found = _settings(environ)
     missing = [name for name in (NAMESPACE, STORE) if not environ.get(name)]
     if missing:
         raise ValueError(f"{', '.join(missing)} isn't set; the chart's scenario job sets it")
     api = InPodApi(environ[NAMESPACE])
-    return KubernetesCluster(api, found, environ[STORE], hands.Mailbox(output), able)
+    mailbox = hands.Mailbox(output)
+
+    def token() -> str:
+        return _settings(environ).operator_token
+
+    return KubernetesCluster(api, found, environ[STORE], mailbox, able, token)
+
+
+def _settings(environ: Mapping[str, str]) -> settings.ClientSettings:
+    """Read anew, the files that they name too."""
+    found = settings.read(environ, "client")
+    if not isinstance(found, settings.ClientSettings):
+        raise TypeError("the settings of a client are ClientSettings")
+    return found
 
 
 def _options(chosen: argparse.Namespace) -> Options:

@@ -36,6 +36,9 @@ GONE_S: Final = 60.0
 POLL_S: Final = 0.2
 """Asking about the state of all pods costs the API server and nine processes something."""
 CONNECT_S: Final = 0.5
+SECRETS: Final = "emporium/secrets"
+"""The annotation of the store's pods: generation of the group secret, whether the one before is
+accepted, generation of the operator token."""
 NOT_OPERATIONS: Final = re.compile(r"time=|\[\d{4}-")
 """How lines of the structured log and of gunicorn begin; a pod's log has them all."""
 
@@ -66,14 +69,16 @@ class KubernetesCluster(HttpCluster):
         store: str,
         mailbox: hands.Mailbox,
         able: Collection[str] = (),
+        token: Callable[[], str] | None = None,
     ) -> None:
         """`able`: which of `hands.VERBS` the hands can do; none where nobody holds the other end
-        of the mailbox."""
+        of the mailbox. `token` reads the operator token, which a rotation changes."""
         self._api = api
         self._settings = settings
         self._store = store
         self._mailbox = mailbox
         self._able = frozenset(able)
+        self._token = token
         self._last: list[Member] = []
         self._uids: dict[str, str] = {}  # by pod
 
@@ -120,8 +125,20 @@ class KubernetesCluster(HttpCluster):
         return str(self._settings.cache_mode)
 
     def operator_token(self) -> str:
-        """From the Secret."""
-        return self._settings.operator_token
+        """From the Secret as the kubelet has mounted it by now: up to a minute late."""
+        return self._token() if self._token else self._settings.operator_token
+
+    def secret_generations(self) -> tuple[int, int]:
+        """As the store's pods say; the newest while they are being replaced. Raises DrillError."""
+        told = [
+            pod["metadata"].get("annotations", {}).get(SECRETS, "").split()
+            for pod in self._list()
+            if pod["metadata"]["name"].startswith(f"{self._store}-")
+        ]
+        found = [(int(words[0]), int(words[2])) for words in told if len(words) == 3]  # noqa: PLR2004
+        if not found:
+            raise DrillError(f"no pod of {self._store} has the annotation {SECRETS}")
+        return max(found)
 
     def reachable(self) -> bool:
         """Whether the API server answers."""
@@ -186,15 +203,18 @@ class KubernetesCluster(HttpCluster):
             raise DrillError(f"{about['role']} isn't scaled: {error}") from error
         return {"ok": True, **about}
 
-    def pods(self, role: str) -> list[str]:
-        """The names of all pods of a role that there are, whatever the settings name. Raises
-        DrillError."""
+    def pods(self, role: str) -> dict[str, bool]:
+        """All pods of a role that there are, whatever the settings name: whether a container of
+        each has ever been started, by name. Raises DrillError."""
         pattern = re.compile(re.escape(f"{self._store}-{role}-") + r"\d+")
+        found = {str(pod["metadata"]["name"]): _has_started(pod) for pod in self._list()}
+        return {name: found[name] for name in sorted(found) if pattern.fullmatch(name)}
+
+    def _list(self) -> list[dict[str, Any]]:
         try:
-            names = [str(pod["metadata"]["name"]) for pod in self._api.pods()]
+            return self._api.pods()
         except OSError as error:
             raise DrillError(f"the pods can't be listed: {error}") from error
-        return sorted(name for name in names if pattern.fullmatch(name))
 
     def _ask(self, verb: str, **about: str) -> dict[str, Any]:
         if verb not in self._able:
@@ -229,6 +249,15 @@ def _member(
     host = f"[{address}]" if ":" in address else address
     process = f"{pod['metadata']['uid'][:8]}/{container[:8]}"
     return Member(name, role, replica, f"{host}:{port}", f"{host}:{health_port}", 0, process)
+
+
+def _has_started(pod: dict[str, Any]) -> bool:
+    """Whether a container of the pod runs or has ended before."""
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        states = {**status.get("state", {}), **status.get("lastState", {})}
+        if status.get("restartCount", 0) or states.keys() & {"running", "terminated"}:
+            return True
+    return False
 
 
 def _listens(address: str) -> bool:
@@ -316,3 +345,5 @@ def _as_os_error() -> Iterator[None]:
         raise OSError(f"the API server says {error.status} {error.reason}") from error
     except HTTPError as error:
         raise OSError(f"the API server doesn't answer: {error}") from error
+    except (ValueError, KeyError) as error:
+        raise OSError(f"the API server's answer is cut off: {error!r}") from error

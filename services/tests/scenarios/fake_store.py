@@ -99,6 +99,7 @@ class FakeStore:
         self.cuts: set[tuple[str, str]] = set()
         self.delays: set[tuple[str, str]] = set()
         self.turn = 0
+        self.token = ""
 
     # --- who is there ---
 
@@ -270,6 +271,8 @@ class FakeStore:
         if path == "/query_by_item":
             self.processes[name].log.append(f"query_by_item,{query['item_number']}")
             return 200, {"result": self.view(query["item_number"])}, {}
+        if path == "/v1/digest":
+            return (200 if headers.get("Authorization") == f"Bearer {self.token}" else 401), {}, {}
         if path == "/buy":
             status, _, _ = self.take(query["item_number"], 1, headers["Idempotency-Key"])
             words = {201: "Success", 200: "Success", 409: "Failed", 404: "Failed"}
@@ -399,8 +402,11 @@ class FakeCluster:
             incarnation=process.incarnation,
         )
 
-    def pods(self, role: str) -> list[str]:
-        return [p.name for p in self.store.processes.values() if p.role == role and p.pid]
+    def pods(self, role: str) -> dict[str, bool]:
+        return {p.name: True for p in self.store.processes.values() if p.role == role and p.pid}
+
+    def secret_generations(self) -> tuple[int, int]:
+        raise cluster.DrillError("a fake store has no secrets")
 
     def reachable(self) -> bool:
         return True

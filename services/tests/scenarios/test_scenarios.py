@@ -14,7 +14,7 @@ from emporium.client.report import FAILED, NOT_SHOWN, PASSED, Report
 from emporium.client.scenarios import Options, runner, shopping
 from emporium.client.scenarios.stage import Stage
 from emporium.client.workload import LoadSettings
-from tests.scenarios import fake_store
+from tests.scenarios import fake_store, healing_cluster
 from tests.scenarios.fake_store import FakeCluster
 from tests.scenarios.healing_cluster import HealingCluster
 
@@ -217,12 +217,54 @@ class TestKubernetesScenarios:
             (hands.ROLLBACK, "28"),
             (hands.API_OUTAGE, "34"),
             (hands.SCALE, "35"),
+            (hands.CRASH_NODE, "32"),
+            (healing_cluster.OTHER_IMAGE, "33"),
+            (healing_cluster.ROTATION, "36"),
+            (healing_cluster.TOKEN, "36"),
         ],
     )
     def test_a_drill_that_does_nothing_is_seen(self, lazy: str, name: str, tmp_path: Path) -> None:
         """A scenario whose fault never happened isn't passed."""
         (result,) = self.play(lazy, [name], tmp_path).results
         assert result.verdict != PASSED, result
+
+    def test_a_node_that_is_only_crashed_in_name_is_seen(self, tmp_path: Path) -> None:
+        """A cut isn't a crash: the same process comes back."""
+        with HealingCluster.open() as cluster:
+            assert isinstance(cluster, HealingCluster)
+            cluster.only_cuts = True
+            (result,) = self.play_on(cluster, ["32"], tmp_path).results
+        bad = [found.name for found in result.evidence if not found.passed]
+        assert bad == ["other processes come back"], result
+
+    @pytest.mark.parametrize("lazy", ["", hands.EVICT_POD])
+    def test_a_budget_is_shown_where_the_drained_pod_moves(self, lazy: str, tmp_path: Path) -> None:
+        """Two of the group are evicted then, and the second may not be."""
+        with HealingCluster.open() as cluster:
+            assert isinstance(cluster, HealingCluster)
+            cluster.moves, cluster.lazy = True, lazy
+            (result,) = self.play_on(cluster, ["25"], tmp_path).results
+        evicted = [about["pod"] for verb, about in cluster.done if verb == hands.EVICT_POD]
+        assert len(set(evicted)) == 2, evicted
+        assert (result.verdict == PASSED) == (not lazy), result
+
+    def test_a_pod_that_never_starts_is_seen(self, tmp_path: Path) -> None:
+        """And the role is scaled back all the same."""
+        with HealingCluster.open() as cluster:
+            assert isinstance(cluster, HealingCluster)
+            cluster.stuck = True
+            (result,) = self.play_on(cluster, ["35"], tmp_path, healthy_s=1).results
+            assert "catalog has 5 pods, and each has been started" in result.error
+            assert len(cluster.pods("catalog")) == 3
+
+    def test_a_node_is_healed_when_nobody_takes_over(self, tmp_path: Path) -> None:
+        """Whatever the scenario misses, what it broke is mended."""
+        with HealingCluster.open() as cluster:
+            assert isinstance(cluster, HealingCluster)
+            (result,) = self.play_on(cluster, ["26"], tmp_path, takeover_s=0).results
+        assert result.verdict == FAILED
+        verbs = [verb for verb, _ in cluster.done]
+        assert verbs.count(hands.CUT_NODE) == verbs.count(hands.HEAL_NODE) == 1, result
 
     def test_a_long_gap_fails(self, tmp_path: Path) -> None:
         """The longest time without a buy has a bound where one is given."""
@@ -232,18 +274,22 @@ class TestKubernetesScenarios:
 
     def play(self, lazy: str, names: list[str], output: Path, longest_gap_s: float = 0) -> Report:
         """The named scenarios on a fresh store; the drill `lazy` does nothing."""
-        options = dataclasses.replace(
+        with HealingCluster.open() as cluster:
+            assert isinstance(cluster, HealingCluster)
+            cluster.lazy = lazy
+            return self.play_on(cluster, names, output, longest_gap_s=longest_gap_s)
+
+    def play_on(
+        self, cluster: HealingCluster, names: list[str], output: Path, **options: float
+    ) -> Report:
+        """The named scenarios on this store."""
+        chosen = dataclasses.replace(
             QUICK,
-            purchases=100,
+            purchases=200,
             healthy_s=10,
-            longest_gap_s=longest_gap_s,
             repeats=2,
             rolling_purchases=300,
             next_tag="1.0.0-next",
         )
-        with HealingCluster.open() as cluster:
-            assert isinstance(cluster, HealingCluster)
-            cluster.lazy = lazy
-            return scenarios.run(
-                cluster, names, output, lambda _line: None, options, runner.KUBERNETES
-            )
+        chosen = dataclasses.replace(chosen, **options)  # type: ignore[arg-type]
+        return scenarios.run(cluster, names, output, lambda _line: None, chosen, runner.KUBERNETES)

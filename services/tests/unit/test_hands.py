@@ -7,7 +7,7 @@ import json
 import socket
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,8 @@ class PretendedApi:
         self.scaled: list[tuple[str, int]] = []
         self.uids = {f"shop-{name}": "a" * 8 for name in ("catalog-0", "frontend-0", "cache-0")}
         self.waiting: set[str] = set()
+        self.ended: set[str] = set()  # wait after they have run
+        self.secrets = ""
 
     def pods(self) -> list[dict[str, Any]]:
         if self.silent:
@@ -106,8 +108,11 @@ class PretendedApi:
     def _pod(self, name: str, uid: str) -> dict[str, Any]:
         state: dict[str, Any] = {"waiting": {}} if name in self.waiting else {"running": {}}
         status = {"state": state, "containerID": f"containerd://{uid}0123456789"}
+        if name in self.ended:
+            status["lastState"] = {"terminated": {}}
+        annotations = {"emporium/secrets": self.secrets} if self.secrets else {}
         return {
-            "metadata": {"name": name, "uid": uid},
+            "metadata": {"name": name, "uid": uid, "annotations": annotations},
             "status": {"podIP": "127.0.0.1", "containerStatuses": [status]},
         }
 
@@ -143,11 +148,13 @@ def client_settings() -> ClientSettings:
 
 
 @contextmanager
-def pretended(tmp_path: Path, *able: str) -> Iterator[tuple[KubernetesCluster, PretendedApi]]:
+def pretended(
+    tmp_path: Path, *able: str, token: Callable[[], str] | None = None
+) -> Iterator[tuple[KubernetesCluster, PretendedApi]]:
     """A cluster over the pretended API server."""
     found = client_settings()
     api = PretendedApi(found.catalog[0].port + found.health_offset)
-    yield KubernetesCluster(api, found, "shop", hands.Mailbox(tmp_path), able), api
+    yield KubernetesCluster(api, found, "shop", hands.Mailbox(tmp_path), able, token), api
 
 
 def test_members_are_the_pods_at_their_own_addresses(tmp_path: Path) -> None:
@@ -218,7 +225,45 @@ def test_pods_beyond_the_settings_are_seen(tmp_path: Path) -> None:
     with pretended(tmp_path) as (cluster, api):
         api.uids["shop-catalog-3"] = "c" * 8
         api.uids["shop-catalog-headless-0"] = "d" * 8
-        assert cluster.pods("catalog") == ["shop-catalog-0", "shop-catalog-3"]
+        api.waiting = {"shop-catalog-3"}
+        assert cluster.pods("catalog") == {"shop-catalog-0": True, "shop-catalog-3": False}
+        api.ended = {"shop-catalog-3"}
+        assert cluster.pods("catalog")["shop-catalog-3"]
+
+
+def test_the_operator_token_is_read_anew(tmp_path: Path) -> None:
+    """A rotation changes it, and the pods tell their generations."""
+    tokens = ["old", "new"]
+    with pretended(tmp_path, token=lambda: tokens[0]) as (cluster, api):
+        assert cluster.operator_token() == "old"
+        del tokens[0]
+        assert cluster.operator_token() == "new"
+        with pytest.raises(DrillError, match="no pod of shop has the annotation emporium/secrets"):
+            cluster.secret_generations()
+        api.secrets = "7 true 3"
+        assert cluster.secret_generations() == (7, 3)
+        api.silent = True
+        with pytest.raises(DrillError, match="can't be listed"):
+            cluster.secret_generations()
+
+
+def test_faults_end_at_every_replica_in_spite_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that doesn't answer keeps no other from being healed, and is told."""
+    tried = []
+
+    def fault(_cluster: KubernetesCluster, name: str, *_: object) -> None:
+        tried.append(name)
+        if name == "catalog-0":
+            raise DrillError("catalog-0 takes no fault")
+
+    monkeypatch.setattr(KubernetesCluster, "_fault", fault)
+    with pretended(tmp_path) as (cluster, api):
+        api.uids["shop-order-0"] = "e" * 8
+        with pytest.raises(DrillError, match="catalog-0 takes no fault"):
+            cluster.heal()
+    assert tried == ["catalog-0", "order-0"]
 
 
 @pytest.mark.parametrize(

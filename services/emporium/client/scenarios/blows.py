@@ -11,12 +11,16 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from emporium.client.cluster import GROUPS
-from emporium.client.history import BUY, Operation, now_ns
+from emporium.client.cluster import GROUPS, Replica
+from emporium.client.history import BUY, UNKNOWN, Operation, now_ns
 from emporium.client.scenarios.stage import Stage
 
 Strike = Callable[[str], None]
 """Hits the named process, and returns when that is done."""
+Compare = Callable[[Replica, Replica], bool]
+"""Whether a blow did what it should, by the replica as it was before and as it is after."""
+PROMPT_S = 5.0
+"""A purchase that takes longer is a slow one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +53,49 @@ def longest_gap_s(operations: Sequence[Operation], since: int, until: int | None
     return max((b - a for a, b in itertools.pairwise([since, *inside, *ends])), default=0) / 1e9
 
 
-def blow(stage: Stage, role: str, strike: Strike, mend: Strike | None = None) -> float:
+@dataclass(frozen=True, slots=True)
+class Promptness:
+    """How soon purchases ended that weren't refused."""
+
+    share: float  # of them acknowledged within PROMPT_S
+    count: int
+    longest_s: float  # of those acknowledged
+
+    def __str__(self) -> str:
+        """In one line."""
+        return (
+            f"{self.share:.2%} of {self.count} purchases within {PROMPT_S:g} s,"
+            f" the longest took {self.longest_s:.2f} s"
+        )
+
+
+def promptness(operations: Sequence[Operation]) -> Promptness:
+    """Of all purchases of a history."""
+    buys = [o for o in operations if o.kind == BUY and (o.acknowledged or o.outcome == UNKNOWN)]
+    took = [(o.returned - o.invoked) / 1e9 for o in buys if o.acknowledged and o.returned]
+    soon = sum(seconds <= PROMPT_S for seconds in took)
+    return Promptness(soon / max(1, len(buys)), len(buys), max(took, default=0.0))
+
+
+def blow(
+    stage: Stage, role: str, strike: Strike, mend: Strike | None = None
+) -> tuple[float, Replica, Replica]:
     """Hit the primary of a group; another reigns and sells; mend it, and wait until the store is
-    whole. Gives the gap in seconds; raises DeadlinePassedError where it doesn't heal."""
+    whole. Gives the gap in seconds, and the replica before and after; raises DeadlinePassedError
+    where it doesn't heal."""
     before = stage.primary(role)
     struck = now_ns()
     strike(before.name)
-    stage.wait_reign(role, before.epoch)
-    stage.go_on_buying(10)
-    if mend is not None:
-        mend(before.name)
+    try:
+        stage.wait_reign(role, before.epoch)
+        stage.go_on_buying(10)
+    finally:
+        if mend is not None:
+            mend(before.name)
     stage.wait_healthy()
     stage.go_on_buying(1)
-    return longest_gap_s(stage.recorder.operations(), struck, now_ns())
+    gap = longest_gap_s(stage.recorder.operations(), struck, now_ns())
+    return gap, before, stage.replica(before.name)
 
 
 def repeat(
@@ -71,18 +105,27 @@ def repeat(
     *,
     mend: Strike | None = None,
     times: int = 0,
+    proof: tuple[str, Compare] | None = None,
 ) -> None:
     """Blows to the primaries of catalog and order in turn (`times`; 0: as the options say); their
-    gaps become figures. A missed bar is told, not failed: it speaks of one machine's speed."""
+    gaps become figures. `proof` is evidence that must hold of each. A missed bar is told, not
+    failed: it speaks of one machine's speed."""
     gaps: list[float] = []
+    shown: list[bool] = []
+    processes: list[str] = []
     epochs = {role: stage.primary(role).epoch for role in GROUPS}
     times = times or stage.options.repeats
     for number in range(times):
         role = GROUPS[number % len(GROUPS)]
-        gaps.append(blow(stage, role, strike, mend))
+        gap, before, now = blow(stage, role, strike, mend)
+        gaps.append(gap)
+        shown.append(proof is None or proof[1](before, now))
+        processes.append(f"{now.name} {before.process or before.pid} → {now.process or now.pid}")
         stage.say(f"   {number + 1}/{times} {role}'s primary: {gaps[-1]:.2f} s")
     after = {role: stage.primary(role).epoch for role in GROUPS}
     told = ", ".join(f"{role} {epochs[role]} → {after[role]}" for role in GROUPS)
+    if proof is not None:
+        stage.evidence(proof[0], all(shown), ", ".join(processes))
     hit = GROUPS[: len(gaps)]
     stage.evidence("a new epoch for each blow", all(after[r] > epochs[r] for r in hit), told)
     stage.result.figures["gaps_s"] = " ".join(f"{gap:.2f}" for gap in gaps)

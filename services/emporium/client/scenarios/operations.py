@@ -2,47 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
 from emporium.client import hands
-from emporium.client.cluster import GROUPS, ROLES, Cluster, DrillError, Replica
-from emporium.client.scenarios.blows import Bar, repeat
+from emporium.client.cluster import (
+    GROUPS,
+    ROLES,
+    Cluster,
+    DeadlinePassedError,
+    DrillError,
+    Replica,
+)
+from emporium.client.scenarios.blows import Bar, Compare, repeat
 from emporium.client.scenarios.stage import NotPossibleError, Stage
+from emporium.client.store import Store
 
 CUT_BAR = Bar(3.0, 8.0)
 CHANGED = "requests.timeoutMs=4800"
 """A value that every role reads, so that every pod is replaced."""
 OUTAGE_S = 20
-VOTERS = 3
+MOUNTED_S = 180.0
+"""The kubelet brings a changed Secret's files within about a minute."""
 CHECK_S = 0.2
 
 
 def node_cut(stage: Stage) -> None:
     """Cut the node of a reigning pod off, and heal it: the majority goes on without it."""
     stage.needs(hands.CUT_NODE, hands.HEAL_NODE)
-    _on_its_node(stage, hands.CUT_NODE, hands.HEAL_NODE, stage.options.repeats, CUT_BAR)
+    times, proof = stage.options.repeats, ("the same processes come back", _same_process)
+    _on_its_node(stage, (hands.CUT_NODE, hands.HEAL_NODE), times, proof, CUT_BAR)
 
 
 def node_crashed(stage: Stage) -> None:
     """Crash the node of a reigning pod and bring it back: its disks and pods return."""
     stage.needs(hands.CRASH_NODE, hands.RESTART_NODE)
-    _on_its_node(stage, hands.CRASH_NODE, hands.RESTART_NODE, len(GROUPS))
+    proof = ("other processes come back", lambda before, after: not _same_process(before, after))
+    _on_its_node(stage, (hands.CRASH_NODE, hands.RESTART_NODE), len(GROUPS), proof)
 
 
-def _on_its_node(stage: Stage, begin: str, end: str, times: int, bar: Bar | None = None) -> None:
+def _same_process(before: Replica, after: Replica) -> bool:
+    return (before.pid, before.process) == (after.pid, after.process)
+
+
+def _on_its_node(
+    stage: Stage,
+    drills: tuple[str, str],
+    times: int,
+    proof: tuple[str, Compare],
+    bar: Bar | None = None,
+) -> None:
+    """Blows to nodes, each ended again; until then the pod that reigned there says nothing."""
+    begin, end = drills
     nodes: list[str] = []
+    silent: list[bool] = []
 
     def strike(name: str) -> None:
-        nodes.append(str(stage.cluster.drill(begin, pod=name)["node"]))
+        try:
+            nodes.append(str(stage.cluster.drill(begin, pod=name)["node"]))
+        except DrillError:  # it may be done half
+            with contextlib.suppress(DrillError):
+                stage.cluster.drill(end, pod=name)
+            raise
 
-    def mend(_name: str) -> None:
-        stage.cluster.drill(end, node=nodes[-1])
+    def mend(name: str) -> None:
+        try:
+            silent.append(not stage.replica(name).answers)
+        finally:
+            stage.cluster.drill(end, node=nodes[-1])
 
-    repeat(stage, strike, bar, mend=mend, times=times)
-    stage.evidence(f"{begin} was done", len(nodes) == times, ", ".join(nodes))
+    repeat(stage, strike, bar, mend=mend, times=times, proof=proof)
+    told = f"{sum(silent)} of {times}: {', '.join(nodes)}"
+    stage.evidence(f"{begin} silences the pod", sum(silent) == times, told)
 
 
 def node_drained(stage: Stage) -> None:
@@ -50,27 +85,39 @@ def node_drained(stage: Stage) -> None:
     stage.needs(hands.DRAIN_NODE, hands.UNCORDON_NODE, hands.EVICT_POD)
     before = stage.primary("catalog")
     with _Watch(stage.cluster) as watch:
-        node = str(stage.cluster.drill(hands.DRAIN_NODE, pod=before.name)["node"])
+        try:
+            node = str(stage.cluster.drill(hands.DRAIN_NODE, pod=before.name)["node"])
+        except DrillError:  # it may be done half
+            with contextlib.suppress(DrillError):
+                stage.cluster.drill(hands.UNCORDON_NODE, pod=before.name)
+            raise
         try:
             after = stage.wait_reign("catalog", before.epoch)
             stage.new_epoch("catalog", before, after)
             stage.go_on_buying()
-            _refuses_eviction(stage, before, after)
+            _refuses_eviction(stage, before)
         finally:
             stage.cluster.drill(hands.UNCORDON_NODE, node=node)
         stage.wait_healthy()
-    told = ", ".join(f"{role} {count}" for role, count in watch.fewest.items())
-    stage.check("a majority of each group runs all the time", min(watch.fewest.values()) > 1, told)
+    told = ", ".join(f"{role} {count} of {watch.all[role]}" for role, count in watch.fewest.items())
+    most = all(2 * count > watch.all[role] for role, count in watch.fewest.items())
+    stage.check("a majority of each group runs all the time", watch.fewest and most, told)
 
 
-def _refuses_eviction(stage: Stage, drained: Replica, after: Replica) -> None:
-    """While a group lacks one replica, its disruption budget gives no other away. The drained pod
-    may have been placed on another node; then the budget is whole again, and nothing is asked."""
+def _refuses_eviction(stage: Stage, drained: Replica) -> None:
+    """While a group lacks one replica, its disruption budget gives no other away. Where the
+    drained pod has found another node by now, one more is evicted first."""
+    group = drained.role
+    missing = drained.name
     if stage.replica(drained.name).healthy:
-        stage.evidence("the drained pod runs elsewhere", shown=True)
-        return
-    told = stage.cluster.drill(hands.EVICT_POD, pod=after.name)
-    detail = str(told.get("reason", ""))
+        missing = next(r.name for r in stage.backups(group) if r.name != drained.name)
+        stage.cluster.wait_until(
+            lambda: not stage.cluster.drill(hands.EVICT_POD, pod=missing).get("refused"),
+            stage.options.healthy_s,
+            f"{missing} may be evicted, now that {drained.name} is back",
+        )
+    told = stage.cluster.drill(hands.EVICT_POD, pod=stage.primary(group).name)
+    detail = f"{missing} is away; {told.get('reason', '')}"
     stage.evidence("the eviction of a second one is refused", told.get("refused"), detail)
 
 
@@ -83,6 +130,7 @@ class _Watch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
         self.fewest: dict[str, int] = {}
+        self.all: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -97,7 +145,9 @@ class _Watch:
         while not over:
             replicas = self._cluster.replicas()
             for role in GROUPS:
-                running = sum(bool(r.pid or r.process) for r in replicas if r.role == role)
+                group = [r for r in replicas if r.role == role]
+                running = sum(bool(r.pid or r.process) for r in group)
+                self.all[role] = len(group)
                 self.fewest[role] = min(running, self.fewest.get(role, running))
             over = self._over.wait(CHECK_S)
 
@@ -113,18 +163,16 @@ def rollback(stage: Stage) -> None:
 
 
 def _rolled(stage: Stage, roll: Callable[[], object], *needs: str) -> None:
-    """Something that replaces every pod by a rolling update; no purchase may remain unknown."""
+    """Something that replaces every pod by a rolling update; every purchase and read of the load
+    must be answered, which is judged when the load has stopped."""
     stage.needs(*needs)
+    stage.all_answered = True
     before = stage.cluster.replicas()
     roll()
     stage.wait_healthy()
     for replica in before:
         stage.new_process(replica, stage.replica(replica.name))
     stage.go_on_buying()
-    if stage.load is not None:
-        counts = stage.load.counts()
-        told = f"{counts.unknown} unknown, {counts.failed_reads} failed reads"
-        stage.check("every purchase and read was answered", not counts.unknown, told)
 
 
 def next_version(stage: Stage) -> None:
@@ -132,20 +180,75 @@ def next_version(stage: Stage) -> None:
     tag = stage.options.next_tag
     if not tag:
         raise NotPossibleError("no image with another message version was given")
+    stage.needs(hands.UPGRADE, hands.ROLLBACK)
     values = ",".join(f"image.tags.{role}={tag}" for role in ROLES)
-    _rolled(
-        stage,
-        lambda: stage.cluster.drill(hands.UPGRADE, set=values),
-        *(hands.UPGRADE, hands.ROLLBACK),
-    )
-    _rolled(stage, lambda: stage.cluster.drill(hands.ROLLBACK))
+    version = max(_versions(stage).values())
+    _speak(stage, version, "before")
+    try:
+        _rolled(stage, lambda: stage.cluster.drill(hands.UPGRADE, set=values))
+        _speak(stage, version + 1, "after the upgrade")
+    finally:
+        _rolled(stage, lambda: stage.cluster.drill(hands.ROLLBACK))
+    _speak(stage, version, "after the rollback")
+
+
+def _versions(stage: Stage) -> dict[str, int]:
+    """The message version that each replica of both groups speaks."""
+    return {r.name: r.message_version for role in GROUPS for r in stage.replicas(role)}
+
+
+def _speak(stage: Stage, version: int, when: str) -> None:
+    """Evidence that every replica speaks this message version, once its old streams are closed."""
+    with contextlib.suppress(DeadlinePassedError):  # the evidence will say so
+        stage.cluster.wait_until(
+            lambda: set(_versions(stage).values()) == {version},
+            stage.options.settle_s,
+            f"all replicas speak version {version}",
+        )
+    found = _versions(stage)
+    told = ", ".join(f"{name} {spoken}" for name, spoken in found.items())
+    shown = version > 0 and set(found.values()) == {version}
+    stage.evidence(f"all speak message version {version} {when}", shown, told)
 
 
 def secrets_rotated(stage: Stage) -> None:
-    """Rotate the group secret in the two steps that UPGRADING.md gives, and the operator token."""
-    first = "secrets.generation=2,secrets.acceptPrevious=true"
-    _rolled(stage, lambda: stage.cluster.drill(hands.UPGRADE, set=first), hands.UPGRADE)
-    _rolled(stage, lambda: stage.cluster.drill(hands.UPGRADE, set="secrets.acceptPrevious=false"))
+    """Rotate the group secret in its two steps, then the operator token: the old token is refused.
+
+    Of the group secret only the order of the steps is shown, and that every pod is replaced in
+    each and talks with the others: a process tells nobody its secret. That the operator token is
+    another one is shown by asking with both.
+    """
+    stage.needs(hands.UPGRADE)
+    secret, token = stage.cluster.secret_generations()
+    old = stage.cluster.operator_token()
+    for values in (
+        f"secrets.generation={secret + 1},secrets.acceptPrevious=true",
+        "secrets.acceptPrevious=false",
+        f"secrets.operatorTokenGeneration={token + 1}",
+    ):
+        _rolled(stage, functools.partial(stage.cluster.drill, hands.UPGRADE, set=values))
+    stage.cluster.wait_until(
+        lambda: stage.cluster.operator_token() != old, MOUNTED_S, "another operator token is read"
+    )
+    now = (secret + 1, token + 1)
+    told = stage.cluster.secret_generations()
+    stage.evidence("the pods have new generations", told == now, f"{(secret, token)} → {told}")
+    _tell_answers(stage, "the old operator token is refused", old, 401)
+    _tell_answers(stage, "the new one is accepted", stage.cluster.operator_token(), 200)
+
+
+def _tell_answers(stage: Stage, what: str, token: str, wanted: int) -> None:
+    """Evidence: what the catalog's replicas answer who shows this token at an operators' route."""
+    client = Store(stage.cluster.frontends(), token=token)
+    try:
+        found = {
+            replica.name: client.get_at(f"http://{replica.address}/v1/digest").status
+            for replica in stage.replicas("catalog")
+        }
+    finally:
+        client.close()
+    told = ", ".join(f"{name} {status}" for name, status in found.items())
+    stage.evidence(what, set(found.values()) == {wanted}, told)
 
 
 def api_outage(stage: Stage) -> None:
@@ -156,7 +259,8 @@ def api_outage(stage: Stage) -> None:
     silent = _first_silence(stage, outage)
     stage.evidence("the API server is silent", silent, "a list of the pods isn't answered")
     stage.go_on_buying(stage.options.during)
-    stage.evidence("purchases while it is silent", not outage.over, f"{stage.options.during}")
+    still = not stage.cluster.reachable()
+    stage.evidence("purchases while it is silent", still, f"{stage.options.during}, silent after")
     outage.wait()
     stage.wait_healthy()
     after = {r.name: (r.process, r.epoch) for r in stage.cluster.replicas()}
@@ -209,23 +313,35 @@ class _Aside:
 def scaled(stage: Stage) -> None:
     """`kubectl scale` up and down: the voters are in the log, so it does no harm."""
     stage.needs(hands.SCALE)
-    for role, counts in (("catalog", (5, 3, 2, 3)), ("frontend", (3, 2)), ("order", (4, 3))):
-        seen = []
-        for count in counts:
-            stage.cluster.drill(hands.SCALE, role=role, replicas=str(count))
-            _wait_pods(stage, role, count)
-            seen.append(len(stage.cluster.pods(role)))
-            stage.go_on_buying()
+    counts = {role: len(stage.replicas(role)) for role in ("catalog", "frontend", "order")}
+    for role, steps in (("catalog", (2, 0, -1, 0)), ("frontend", (1, 0)), ("order", (1, 0))):
+        seen: list[int] = []
+        try:
+            for step in steps:
+                seen.append(_scale(stage, role, counts[role] + step))
+                stage.go_on_buying()
+        finally:
+            stage.cluster.drill(hands.SCALE, role=role, replicas=str(counts[role]))
         stage.wait_healthy()
         told = " → ".join(map(str, seen))
-        stage.evidence(f"{role} had so many pods", tuple(seen) == counts, told)
+        wanted = [counts[role] + step for step in steps]
+        stage.evidence(f"{role} had so many pods, each started", seen == wanted, told)
     voters = {role: sum(r.voter for r in stage.replicas(role)) for role in GROUPS}
-    stage.check("the voters are those of before", set(voters.values()) == {VOTERS}, f"{voters}")
+    wanted_voters = {role: counts[role] for role in GROUPS}
+    stage.check("the voters are those of before", voters == wanted_voters, f"{voters}")
 
 
-def _wait_pods(stage: Stage, role: str, count: int) -> None:
-    stage.cluster.wait_until(
-        lambda: len(stage.cluster.pods(role)) == count,
-        stage.options.healthy_s,
-        f"{role} has {count} pods",
-    )
+def _scale(stage: Stage, role: str, count: int) -> int:
+    """Scale a role, and wait until it has so many pods and each has begun to run, for those that
+    no setting names end again at once; how many there are then."""
+    stage.cluster.drill(hands.SCALE, role=role, replicas=str(count))
+    found: dict[str, bool] = {}
+
+    def there() -> bool:
+        found.clear()
+        found.update(stage.cluster.pods(role))
+        return len(found) == count and all(found.values())
+
+    what = f"{role} has {count} pods, and each has been started"
+    stage.cluster.wait_until(there, stage.options.healthy_s, what)
+    return len(found)

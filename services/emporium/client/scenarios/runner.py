@@ -13,6 +13,7 @@ from emporium.client.cluster import Cluster, Replica
 from emporium.client.report import Report, ScenarioResult
 from emporium.client.scenarios import crashes, deletions, kills, operations, shopping, troubles
 from emporium.client.scenarios.aftermath import CHECKED, Books, check_store, stock_before
+from emporium.client.scenarios.blows import promptness
 from emporium.client.scenarios.stage import NotPossibleError, Options, Stage
 
 Progress = Callable[[str], None]
@@ -228,6 +229,11 @@ def finish(stage: Stage) -> None:
         counts.acknowledged >= wanted,
         f"{counts.acknowledged} acknowledged",
     )
+    if stage.all_answered:
+        told = f"{counts.unknown} purchases unknown, {counts.failed_reads} reads failed"
+        answered = not counts.unknown and not counts.failed_reads
+        stage.check("every purchase and read was answered", answered, told)
+        result.figures["promptness"] = str(promptness(stage.recorder.operations()))
     if stage.cluster.cache_mode() != "off":
         stage.evidence("a cached read", counts.cached_reads, f"{counts.cached_reads} cached reads")
     if bound := stage.options.longest_gap_s:

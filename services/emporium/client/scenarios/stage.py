@@ -62,6 +62,7 @@ class Stage:
         self.recorder = Recorder()
         self.log = ClientLog(output / "client_log")
         self.load: Load | None = None
+        self.all_answered = False  # whether every purchase and read of the load must be
         self.memory = {} if memory is None else memory  # replicas as they were when killed
 
     # --- findings ---

@@ -34,9 +34,29 @@ def pause_primary(stage: Stage) -> None:
     stage.needs(PAUSE, CUT)
     before = stage.primary("catalog")
     others = [r.name for r in stage.replicas("catalog") if r.name != before.name]
-    for other in others:
-        stage.cluster.delay(before.name, other, HELD_BACK_MS)
-    stage.go_on_buying(BETWEEN)
+    try:
+        for other in others:
+            stage.cluster.delay(before.name, other, HELD_BACK_MS)
+        stage.go_on_buying(BETWEEN)
+        _pause(stage, before, others)
+    finally:
+        stage.cluster.heal()
+    stage.wait_healthy()
+    zombie = stage.replica(before.name)
+    stage.evidence(
+        "the paused process itself came back",
+        (zombie.pid, zombie.process) == (before.pid, before.process),
+        f"process {zombie.process or zombie.pid}",
+    )
+    stage.check(
+        "the zombie follows the newer epoch",
+        zombie.epoch > before.epoch,
+        f"epoch {before.epoch} → {zombie.epoch}",
+    )
+
+
+def _pause(stage: Stage, before: Replica, others: list[str]) -> None:
+    """Pause the primary until another reigns, and wait for a message of its old epoch."""
     noted = _refused(stage, others)
     stage.cluster.pause(before.name)
     try:
@@ -50,19 +70,6 @@ def pause_primary(stage: Stage) -> None:
         stage.cluster.wait_until(lambda: _refused(stage, others) > noted, ZOMBIE_S, what)
     refused = _refused(stage, others) - noted
     stage.evidence("messages of the zombie are refused", refused, f"{refused} refused")
-    stage.cluster.heal()
-    stage.wait_healthy()
-    zombie = stage.replica(before.name)
-    stage.evidence(
-        "the paused process itself came back",
-        (zombie.pid, zombie.process) == (before.pid, before.process),
-        f"process {zombie.process or zombie.pid}",
-    )
-    stage.check(
-        "the zombie follows the newer epoch",
-        zombie.epoch > before.epoch,
-        f"epoch {before.epoch} → {zombie.epoch}",
-    )
 
 
 def retry_storm(stage: Stage) -> None:
