@@ -136,8 +136,8 @@ def _judge_one(
     why = worst.why
     if count and len(rounds) > 1:
         why = f"{count} of {len(rounds)} rounds: {why}"
-    if worst.word != FAILED and len(results) < len(reports):
-        missing = len(reports) - len(results)
+    missing = sum(name not in each.get("left_out", {}) for each in reports) - len(results)
+    if worst.word != FAILED and missing:
         worst, why = Verdict(number, name, FAILED), f"not run in {missing} of {len(reports)} rounds"
     return Verdict(
         number,

@@ -49,6 +49,7 @@ class Report:
     title: str
     results: list[ScenarioResult] = field(default_factory=list)
     started: float = field(default_factory=time.time)
+    left_out: dict[str, str] = field(default_factory=dict)  # scenario -> why it can't be run again
 
     @property
     def passed(self) -> bool:
@@ -62,6 +63,7 @@ class Report:
             "started": self.started,
             "passed": self.passed,
             "results": [result.to_plain() for result in self.results],
+            "left_out": self.left_out,
         }
         return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
 
@@ -75,6 +77,8 @@ class Report:
         lines += [_row(result) for result in self.results]
         for result in self.results:
             lines += ["", *_section(result)]
+        left_out = [f"- {name}: left out, {why}" for name, why in self.left_out.items()]
+        lines += ["", *left_out] if left_out else []
         said = "passed" if self.passed else "NOT passed"
         done = sum(result.verdict == PASSED for result in self.results)
         lines += ["", f"**Verdict: {said}** ({done} of {len(self.results)} scenarios)", ""]

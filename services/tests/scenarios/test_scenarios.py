@@ -90,6 +90,19 @@ def test_a_fault_that_did_not_happen_is_not_a_pass(name: str, tmp_path: Path) ->
     assert not report.passed
 
 
+def test_what_wants_a_fresh_store_is_played_once(tmp_path: Path) -> None:
+    """Played again, the set is without it, says so, and passes."""
+    with FakeCluster.open() as cluster:
+        for again in (False, True):
+            report = scenarios.run(
+                cluster, ["3", "13"], tmp_path, lambda _line: None, QUICK, again=again
+            )
+            assert report.passed, explain(report)
+    assert [result.name for result in report.results] == ["retry-storm"]
+    assert json.loads(report.to_json())["left_out"] == {"buy": runner.ONCE}
+    assert f"- buy: left out, {runner.ONCE}" in report.to_text()
+
+
 def test_too_few_purchases_are_not_shown(tmp_path: Path) -> None:
     """A scenario under load without a cached read is "not shown", which fails the run."""
     with FakeCluster.open(fake_store.UNCACHED) as cluster:
@@ -261,7 +274,8 @@ class TestKubernetesScenarios:
         """Whatever the scenario misses, what it broke is mended."""
         with HealingCluster.open() as cluster:
             assert isinstance(cluster, HealingCluster)
-            (result,) = self.play_on(cluster, ["26"], tmp_path, takeover_s=0).results
+            cluster.lazy = hands.CUT_NODE
+            (result,) = self.play_on(cluster, ["26"], tmp_path, takeover_s=0.5).results
         assert result.verdict == FAILED
         verbs = [verb for verb, _ in cluster.done]
         assert verbs.count(hands.CUT_NODE) == verbs.count(hands.HEAL_NODE) == 1, result
