@@ -10,13 +10,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from emporium.client import hands, job
 from emporium.client.cluster import CUT, KILL, LOSE_DISK, PAUSE, DrillError
+from emporium.client.conservation import Finding
 from emporium.client.kubernetes_cluster import KubernetesCluster
+from emporium.client.report import Report, ScenarioResult
 from emporium.runtime import settings
 from emporium.runtime.settings import ClientSettings
 
@@ -294,3 +297,28 @@ def test_the_job_says_what_its_surroundings_lack(
     monkeypatch.delenv(job.NAMESPACE, raising=False)
     assert job.main(["21"]) == 2
     assert "STORE_NAMESPACE, STORE_NAME isn't set" in capsys.readouterr().err
+
+
+def test_the_report_is_fetched_after_each_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod that has ended gives nothing; a later round with nothing left in it fails nothing."""
+    collected, rounds = [], []
+
+    def drill(verb: str) -> None:
+        collected.append((verb, len(rounds)))
+
+    def run(*_: object, again: bool) -> Report:
+        rounds.append(again)
+        if again:
+            return Report("none", left_out={"buy": "why"})
+        return Report(
+            "one", [ScenarioResult(3, "buy", "", [Finding("all", passed=True, detail="")])]
+        )
+
+    cluster = SimpleNamespace(frontends=list, drills=lambda: {hands.COLLECT}, drill=drill)
+    monkeypatch.setattr(job, "connect", lambda *_: cluster)
+    monkeypatch.setattr("emporium.client.scenarios.runner.run", run)
+    assert job.main(["buy", "--rounds", "2", "--output", str(tmp_path)]) == 0
+    assert rounds == [False, True]
+    assert collected == [(hands.COLLECT, 1), (hands.COLLECT, 2)]
