@@ -303,7 +303,8 @@ def test_the_report_is_fetched_after_each_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pod that has ended gives nothing; a later round with nothing left in it fails nothing."""
-    collected, rounds = [], []
+    collected: list[tuple[str, int]] = []
+    rounds: list[bool] = []
 
     def drill(verb: str) -> None:
         collected.append((verb, len(rounds)))
