@@ -33,7 +33,7 @@ from emporium_aws.tools import need  # noqa: E402
 ROOT: Final = HERE.parent
 CHECK_S: Final = 900
 CHAIN_S: Final = 1800
-"""It takes five minutes on two cores that have nothing else to do."""
+"""Two cores that have little else to do take six minutes."""
 SHOWN_LINES: Final = 80
 WORKERS: Final = 2
 ON_THE_STAND_IN: Final = ("test_chain.py", "test_round.py")
