@@ -26,8 +26,6 @@ CUT_BAR = Bar(3.0, 8.0)
 CHANGED = "requests.timeoutMs=4800"
 """A value that every role reads, so that every pod is replaced."""
 OUTAGE_S = 20
-MOUNTED_S = 180.0
-"""The kubelet brings a changed Secret's files within about a minute."""
 CHECK_S = 0.2
 
 
@@ -227,8 +225,10 @@ def secrets_rotated(stage: Stage) -> None:
         f"secrets.operatorTokenGeneration={token + 1}",
     ):
         _rolled(stage, functools.partial(stage.cluster.drill, hands.UPGRADE, set=values))
-    stage.cluster.wait_until(
-        lambda: stage.cluster.operator_token() != old, MOUNTED_S, "another operator token is read"
+    stage.cluster.wait_until(  # the kubelet brings a changed Secret's files within about a minute
+        lambda: stage.cluster.operator_token() != old,
+        stage.options.healthy_s,
+        "another operator token is read",
     )
     now = (secret + 1, token + 1)
     told = stage.cluster.secret_generations()
