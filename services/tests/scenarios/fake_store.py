@@ -164,7 +164,7 @@ class FakeStore:
         if book.stock < quantity and self.bug != OVERSELL:
             return 409, {}, {}
         book.bought += quantity
-        self.copies.clear()
+        self.copies.pop(f"lookup:{item}", None)
         self.log("catalog", f"update,{item},na,-{quantity}", everywhere=True)
         self.log("order", f"bought book {item}")
         self.processes["cache-0"].log.append(f"invalidate_cache,{item}")
@@ -207,7 +207,7 @@ class FakeStore:
                 return self.view(item)
 
             value, headers = self.cached("lookup", item, fill)
-            if self.bug == STALE and sum(b.bought for b in self.books.values()) % 100 == 99:
+            if self.bug == STALE and sum(b.bought for b in self.books.values()) % 100 >= 90:
                 value = {**value, "stock": value["stock"] + 30}
             return 200, {"result": value}, headers
 
