@@ -7,14 +7,16 @@
 #   UNLOCK=ID                          break the state's lock of a run that was killed
 
 AWS := $(or $(PYTHON),python3) terraform/aws.py
-# What was said to make itself: a NAME or a TAG that a shell happens to have is none of ours.
+# DRY_RUN and KEEP_STATE, which only hold back, count from the environment too; the others only when
+# they are said to make itself: a NAME or a TAG that a shell happens to have is none of ours.
 said = $(if $(findstring command line,$(origin $(1))),$($(1)))
 option = $(if $(call said,$(1)),$(2) "$(call said,$(1))")
 files = $(foreach file,$(call said,$(1)),$(2) "$(file)")
 switch = $(if $(filter-out 0,$(call said,$(1))),$(2))
+brake = $(if $(filter-out 0,$($(1))),$(2))
 AWS_OPTIONS = $(call option,NAME,--name) $(call option,REGION,--region) \
   $(call files,VARS,--var-file) $(call option,UNLOCK,--unlock) \
-  $(call switch,DRY_RUN,--dry-run) $(call switch,YES,--yes)
+  $(call brake,DRY_RUN,--dry-run) $(call switch,YES,--yes)
 CHART_OPTIONS = $(call files,VALUES,--values) $(call option,TAG,--tag) $(call option,SPREAD,--spread)
 
 ##@ On AWS (all: NAME= REGION= VARS=file DRY_RUN=1 YES=1)
@@ -41,7 +43,7 @@ aws-e2e: ## Run the scenarios there, and gather logs and report in output/ (ARGS
 
 .PHONY: aws-down
 aws-down: ## Remove it all, data included, and check that nothing is left (KEEP_STATE=1)
-	@$(AWS) down $(AWS_OPTIONS) $(call switch,KEEP_STATE,--keep-state)
+	@$(AWS) down $(AWS_OPTIONS) $(call brake,KEEP_STATE,--keep-state)
 
 .PHONY: terraform-check
 terraform-check: $(READY) ## Format, validate, test, apply and destroy on a stand-in, scan

@@ -194,6 +194,13 @@ def main(names: Sequence[str]) -> int:
     except AwsError as error:
         print(f"terraform-check: {error}\n  {error.remedy}")
         return 1
+    unknown = [name for name in names if not any(check.startswith(name) for check in CHECKS)]
+    if unknown:
+        print(
+            f"terraform-check: there is no check {', '.join(unknown)};"
+            f" there are: {' '.join(CHECKS)}"
+        )
+        return 1
     failed = []
     begun = time.monotonic()
     for name, action in CHECKS.items():

@@ -25,12 +25,12 @@ variable "region" {
 variable "kubernetes_version" {
   description = "Minor version of Kubernetes. EKS upgrades one minor version at a time, and never goes back."
   type        = string
-  default     = "1.34"
+  default     = "1.35"
   nullable    = false
 
   validation {
-    condition     = can(regex("^1\\.(3[3-9]|[4-9][0-9])$", var.kubernetes_version))
-    error_message = "kubernetes_version: a minor version from \"1.33\" on, without patch level, like \"1.34\"."
+    condition     = can(regex("^1\\.(3[4-9]|[4-9][0-9])$", var.kubernetes_version))
+    error_message = "kubernetes_version: a minor version from \"1.34\" on, without patch level, like \"1.35\"."
   }
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -13,14 +14,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from emporium_aws import cost, e2e, push, store, tools
+from emporium_aws.cloud import Cloud
 from emporium_aws.commands import Runner
 from emporium_aws.down import down
 from emporium_aws.errors import AwsError
 from emporium_aws.settings import ROOT, Settings, check, is_stand_in, region_of
 from emporium_aws.state import State, environment
+from emporium_aws.sweep import refuse_another_cluster
 from emporium_aws.terraform import Terraform, configure, stage
 
 INTERRUPTED: Final = 130
+HEART: Final = re.compile(r"\baws_(vpc|eks_cluster|kms_key|ecr_repository)\.")
+"""What an environment can't lose and still be the same."""
 NEXT: Final = "next: make images aws-push aws-install, then aws-e2e; make aws-down ends it all"
 
 
@@ -111,6 +116,7 @@ class Work:
         found = terraform.plan(plan)
         if not self.settings.dry_run:
             _tell_cost(self.runner, found)
+            tell_losses(self.runner, found)
         return terraform, plan
 
     def tag(self) -> str:
@@ -120,6 +126,26 @@ class Work:
     def digests(self, outputs: store.Outputs) -> dict[str, str]:
         """Of the pushed images. Raises AwsError when some aren't."""
         return store.digests(self.runner, outputs.repository, self.tag())
+
+
+def tell_losses(runner: Runner, plan: Any) -> None:
+    """Say what the plan deletes. Raises AwsError when the environment would go with it."""
+    gone = [
+        str(change["address"])
+        for change in plan.get("resource_changes", [])
+        if "delete" in change.get("change", {}).get("actions", [])
+    ]
+    if not gone:
+        return
+    runner.step("What would be deleted, or replaced by another one")
+    for address in gone:
+        runner.say(f"  {address}")
+    heart = [address for address in gone if HEART.search(address)]
+    if heart:
+        raise AwsError(
+            f"this plan would delete what the environment is made of: {', '.join(heart)}",
+            "give the VARS of last time; or `make aws-down` first, or another NAME",
+        )
 
 
 def _tell_cost(runner: Runner, plan: Any) -> None:
@@ -145,6 +171,7 @@ def aws_up(work: Work) -> int:
     """Make or change the environment, after a question."""
     work.begin("terraform", "aws")
     settings = work.settings
+    refuse_another_cluster(Cloud(work.runner), settings)
     terraform, plan = work.planned()
     cost.confirm(
         f"\nThis makes AWS charge account {work.account} until `make aws-down`.",
@@ -190,6 +217,7 @@ def aws_install(work: Work) -> int:
     if work.settings.spread:
         values["spread"] = work.settings.spread
     found.install(values)
+    e2e.show_places(work.runner, found)
     found.test()
     kubeconfig = work.settings.shown(work.settings.kubeconfig)
     work.runner.done(

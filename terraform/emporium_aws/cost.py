@@ -1,7 +1,7 @@
 """What a plan costs in a month, and the question whether to go on.
 
 List prices of us-east-1 in US dollars, on demand; other regions differ by up to half. Traffic,
-requests and logs come on top, and are cents for a store that nobody uses.
+requests and logs come on top (docs/AWS.md).
 """
 
 from __future__ import annotations

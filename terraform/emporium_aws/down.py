@@ -22,7 +22,7 @@ from emporium_aws.settings import Settings
 from emporium_aws.state import TAG as STATE_TAG
 from emporium_aws.state import State, environment
 from emporium_aws.store import NAMESPACE, Store
-from emporium_aws.sweep import Sweep
+from emporium_aws.sweep import Sweep, refuse_another_cluster
 
 GONE_S: Final = 300
 """How long Kubernetes may take to give a kind of thing back to AWS."""
@@ -44,6 +44,7 @@ class Down:
 
     def run(self) -> None:
         """Take everything down. Raises AwsError that says what is left, and CommandError."""
+        refuse_another_cluster(self.cloud, self.settings)
         bucket = self.state.exists(sample=True)
         with_state = bucket and self.state.ready(sample=True)
         self._empty_cluster()

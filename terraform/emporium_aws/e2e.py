@@ -63,14 +63,16 @@ def run(
         "items": _items(),
         "client": {"job": {"enabled": False}},
     }
-    store.install(values)
-    _show_places(runner, store)
-    runner.step("The scenario job")
-    names = list(settings.arguments or SCENARIOS)
-    job = {"client": {"job": {"enabled": True, "args": names, "deadlineSeconds": JOB_S}}}
-    store.install(values, store.write_values("job.json", job), wait=False)
-    passed = _wait(runner, store, sleep)
-    _gather(runner, settings, store)
+    try:
+        store.install(values)
+        show_places(runner, store)
+        runner.step("The scenario job")
+        names = list(settings.arguments or SCENARIOS)
+        job = {"client": {"job": {"enabled": True, "args": names, "deadlineSeconds": JOB_S}}}
+        store.install(values, store.write_values("job.json", job), wait=False)
+        passed = _wait(runner, store, sleep)
+    finally:  # an installation that hangs says why in its logs
+        _gather(runner, settings, store)
     runner.step("Remove that store")
     remove(store)
     runner.done(
@@ -127,7 +129,7 @@ def _takes_pods(node: Any) -> bool:
     return ready and not node["spec"].get("unschedulable", False)
 
 
-def _show_places(runner: Runner, store: Store) -> None:
+def show_places(runner: Runner, store: Store) -> None:
     """Print where each pod runs; say so when a group isn't in three zones."""
     pods = store.kubectl("get", "pods", "--selector", PODS, sample={})
     found = places(_nodes(runner), pods.get("items", []))

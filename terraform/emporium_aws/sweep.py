@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from emporium_aws.cloud import Cloud
+from emporium_aws.errors import AwsError
 from emporium_aws.settings import TAG, Settings
 
 CLUSTER_TAG: Final = "kubernetes.io/cluster/"
@@ -151,3 +152,17 @@ class Sweep:
             return
         for group in self.cloud.ask(*words, sample={"logGroups": []})["logGroups"]:
             self.cloud.remove("logs", "delete-log-group", "--log-group-name", group["logGroupName"])
+
+
+def refuse_another_cluster(cloud: Cloud, settings: Settings) -> None:
+    """A cluster of this name that `aws-up` hasn't made is somebody's. Raises AwsError, before
+    anything is touched."""
+    words = ("eks", "describe-cluster", "--name", settings.name)
+    sample = {"cluster": {"tags": {TAG: settings.name}}}
+    found: Any = cloud.find(*words, sample=sample)
+    if found is not None and found["cluster"].get("tags", {}).get(TAG) != settings.name:
+        raise AwsError(
+            f"there is a cluster {settings.name} in {settings.region} without the tag"
+            f" {TAG}={settings.name}: `make aws-up` hasn't made it",
+            "nothing was touched; say NAME= or REGION= of the environment that is meant",
+        )

@@ -37,8 +37,14 @@ def mirror(environment: Mapping[str, str] = os.environ, top: Path = Path("/")) -
 def _mirrors(top: Path) -> Iterator[Path]:
     for pattern in (MIRROR_NAME, f"*/{MIRROR_NAME}"):
         for found in sorted(top.glob(pattern)):
-            if found.is_dir():
+            if found.is_dir() and _is_trusted(found):
                 yield found
+
+
+def _is_trusted(folder: Path) -> bool:
+    """Whether only root and we can put a provider there: it runs with all our credentials."""
+    stats = [place.stat() for place in (folder, folder.parent)]
+    return all(s.st_uid in {0, os.getuid()} and not s.st_mode & 0o022 for s in stats)
 
 
 def configure(
@@ -165,6 +171,8 @@ def stage(runner: Runner, source: Path, target: Path) -> Path:
     runner.say(f"$ cp -r {runner.short(source)} {runner.short(target)}  # without backend.tf")
     if runner.dry_run:
         return target
+    for old in (*target.glob("*.tf"), *target.glob("*.tfvars"), *target.glob("modules/**/*.tf")):
+        old.unlink()  # a file that the source has no more would be read along
     for file in (*source.glob("*.tf"), *source.glob("*.tfvars"), *source.glob("modules/**/*.tf")):
         if file.name == "backend.tf":
             continue
@@ -176,7 +184,8 @@ def stage(runner: Runner, source: Path, target: Path) -> Path:
 
 def variables(settings: Settings, *names: str) -> tuple[str, ...]:
     """The arguments that tell Terraform the settings; `names`: further ones that are true."""
-    given = [f"-var=name={settings.name}", f"-var=region={settings.region}"]
+    given = [f"-var-file={path.resolve()}" for path in settings.variables]
+    # Last, so that no file makes another environment of it than the one that is looked after.
+    given += [f"-var=name={settings.name}", f"-var=region={settings.region}"]
     given += [f"-var={name}=true" for name in names]
-    given += [f"-var-file={path.resolve()}" for path in settings.variables]
     return tuple(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -13,13 +14,14 @@ from typing import Any
 import pytest
 
 from conftest import Checkout, write_archive
-from emporium_aws import cost, e2e, push
+from emporium_aws import cli, cost, e2e, push
 from emporium_aws.cloud import Cloud
 from emporium_aws.commands import Done, Runner
 from emporium_aws.errors import AwsError, CommandError
 from emporium_aws.leftovers import Leftovers
 from emporium_aws.settings import ROLES, Settings, check, region_of
 from emporium_aws.store import Outputs
+from emporium_aws.sweep import refuse_another_cluster
 from emporium_aws.terraform import Terraform, cli_configuration, configure, mirror
 
 VERBS = ("plan", "up", "push", "install", "e2e", "down")
@@ -233,8 +235,7 @@ def test_an_interrupted_program_may_finish() -> None:
         "from emporium_aws.commands import Done, Runner\n"
         "runner = Runner()\n"
         "signal.signal(signal.SIGTERM, runner.terminate)\n"
-        "child = \"trap 'echo state written; exit 0' INT; echo ready; while :; do read -t 1 x"
-        ' < /dev/zero || :; done"\n'
+        "child = \"trap 'kill %1; echo state written; exit 0' INT; echo ready; sleep 60 & wait\"\n"
         "try:\n    runner.work('bash', '-c', child)\n"
         "except KeyboardInterrupt:\n    sys.exit(130)\n"
     )
@@ -292,6 +293,16 @@ def test_a_mirror_is_found_or_given_or_there_is_none(tmp_path: Path) -> None:
         mirror({"TF_PLUGIN_MIRROR": "/nowhere"}, tmp_path)
     assert str(found) in cli_configuration(found)
     assert "filesystem_mirror" not in cli_configuration(None)
+
+
+def test_a_mirror_that_others_can_write_is_passed_over(tmp_path: Path) -> None:
+    """A provider runs with all credentials, so not everybody may put one there."""
+    found = tmp_path / "tmp" / "tf-plugins"
+    found.mkdir(parents=True)
+    found.parent.chmod(0o1777)
+    assert mirror({}, tmp_path) is None
+    found.parent.chmod(0o755)
+    assert mirror({}, tmp_path) == found
 
 
 def test_the_users_own_terraform_settings_are_kept(said: list[str], tmp_path: Path) -> None:
@@ -404,6 +415,63 @@ def test_places_are_told_by_zone() -> None:
 
 
 # --- leftovers ---
+
+
+@pytest.mark.parametrize(
+    ("cluster", "refused"),
+    [
+        (None, False),
+        ({"tags": {"emporium:environment": "shop"}}, False),
+        ({"tags": {"owner": "another team"}}, True),
+        ({"tags": {"emporium:environment": "other"}}, True),
+        ({}, True),
+    ],
+)
+def test_somebody_elses_cluster_is_not_touched(said: list[str], cluster: Any, refused: Any) -> None:
+    """Only a cluster with the environment's tag is ours; none at all is no obstacle."""
+    aws = FakeAws(say=said.append)
+    aws.answers = {"describe-cluster": None if cluster is None else {"cluster": cluster}}
+    settings = Settings("shop", "us-east-1")
+    if not refused:
+        refuse_another_cluster(Cloud(aws), settings)
+        return
+    with pytest.raises(AwsError, match="hasn't made it"):
+        refuse_another_cluster(Cloud(aws), settings)
+
+
+@pytest.mark.parametrize(
+    ("address", "refused"),
+    [
+        ("module.network.aws_vpc.this", True),
+        ("module.cluster.aws_eks_cluster.this", True),
+        ("module.cluster.aws_launch_template.zone", False),
+    ],
+)
+def test_a_plan_that_deletes_the_environment_is_refused(
+    said: list[str], address: str, refused: Any
+) -> None:
+    """What goes is listed; without its network or cluster an environment is another one."""
+    change = {"address": address, "change": {"actions": ["delete", "create"]}}
+    if not refused:
+        cli.tell_losses(runner(said), {"resource_changes": [change]})
+    else:
+        with pytest.raises(AwsError, match="would delete what the environment is made of"):
+            cli.tell_losses(runner(said), {"resource_changes": [change]})
+    assert f"  {address}" in said
+
+
+@pytest.mark.parametrize("target", ["aws-down", "aws-up", "aws-install"])
+def test_a_dry_run_said_before_make_counts(target: str) -> None:
+    """`DRY_RUN=1 make ...` holds back as `make ... DRY_RUN=1` does."""
+    done = subprocess.run(
+        ["make", "--dry-run", target, "YES=1"],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "DRY_RUN": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert "--dry-run" in done.stdout
 
 
 class FakeAws(Runner):
