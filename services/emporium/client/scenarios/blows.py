@@ -83,7 +83,7 @@ def blow(
     """Hit the primary of a group; another reigns and sells; mend it, and wait until the store is
     whole. Gives the gap in seconds, and the replica before and after; raises DeadlinePassedError
     where it doesn't heal."""
-    before = stage.primary(role)
+    before = stage.settled_primary(role)
     struck = now_ns()
     strike(before.name)
     try:

@@ -81,7 +81,7 @@ def _on_its_node(
 def node_drained(stage: Stage) -> None:
     """Drain the node of the catalog's primary: one replica of a group goes, no second one may."""
     stage.needs(hands.DRAIN_NODE, hands.UNCORDON_NODE, hands.EVICT_POD)
-    before = stage.primary("catalog")
+    before = stage.settled_primary("catalog")
     with _Watch(stage.cluster) as watch:
         try:
             node = str(stage.cluster.drill(hands.DRAIN_NODE, pod=before.name)["node"])

@@ -6,11 +6,12 @@ proof that its fault really happened, and the verbs of this class for what it do
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emporium.client.cluster import GROUPS, Cluster, DrillError, Replica
+from emporium.client.cluster import GROUPS, Cluster, DeadlinePassedError, DrillError, Replica
 from emporium.client.conservation import Finding
 from emporium.client.history import Recorder
 from emporium.client.report import ScenarioResult
@@ -129,6 +130,18 @@ class Stage:
     def primary(self, role: str) -> Replica:
         """The reigning replica, waiting for one. Raises DeadlinePassedError."""
         return self.wait_reign(role, 0)
+
+    def settled_primary(self, role: str) -> Replica:
+        """The reigning replica once the smallest id has its reign back; where that isn't the rule,
+        or doesn't come, whoever reigns then. Raises DeadlinePassedError when nobody does."""
+
+        def handed_back() -> bool:
+            reign = self.reign(role)
+            return reign is not None and reign.replica == 0
+
+        with contextlib.suppress(DeadlinePassedError):
+            self.cluster.wait_until(handed_back, self.options.takeover_s, f"{role}-0 reigns")
+        return self.primary(role)
 
     def wait_reign(self, role: str, above: int) -> Replica:
         """Wait for a reign of an epoch above `above`. Raises DeadlinePassedError."""
