@@ -3,6 +3,7 @@
     workload   installs the store, starts the scenario job, serves it, fetches its report
     nemesis    the hands that the job asks for: processes, disks, nodes, Helm, the API server
     cluster    which Kubernetes that is, and what can be done to it
+    session    one run, from its settings to the page
     client     kubectl and helm as subprocesses, HTTP through a port-forward
     checker    what the report comes to: verdicts, bars, and the page that is kept
 

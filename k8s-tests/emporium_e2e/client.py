@@ -225,6 +225,10 @@ class Helm:
         )
         return self.revision()
 
+    def begin_upgrade(self, *words: str) -> None:
+        """The same without the wait: what comes of it is seen by the pods."""
+        self.raw(*("upgrade", self.release, str(self.chart), "--reuse-values", *words))
+
     def rollback(self, *, wait_s: float) -> int:
         """Back to the values before; the revision that this makes, once all is ready."""
         self._wait("rollback", self.release, wait_s=wait_s)

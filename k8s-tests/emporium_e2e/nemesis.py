@@ -15,18 +15,21 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from emporium.client import hands
-from emporium_e2e.client import Helm, Kubectl, wait_until
-from emporium_e2e.cluster import Cluster
+from emporium_e2e.client import ASK_S, Helm, Kubectl, wait_until
+from emporium_e2e.cluster import CONTEXT, Cluster
 from emporium_e2e.errors import E2eError
+from emporium_e2e.interruptions import undisturbed
 from emporium_e2e.steps import say
 
 Answer = dict[str, Any]
 NODE_S: Final = 300.0
-ROLL_S: Final = 600.0
+ROLL_S: Final = hands.ANSWER_S - 3 * ASK_S
+"""Helm's own limit; the job waits until it is over, asked for the revision, and answered."""
 DISK_S: Final = 180.0
 STUCK_S: Final = 5.0
 """A pod that waits so long for a claim that isn't there is made anew."""
-MOST_OUTAGE_S: Final = 300.0
+READY_S: Final = 120.0
+MOST_OUTAGE_S: Final = 60.0
 SETTING: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.\\-]*=[^,]*(,[A-Za-z][A-Za-z0-9_.\\-]*=[^,]*)*")
 REFUSED: Final = re.compile(r"TooManyRequests|disruption budget")
 GONE: Final = "has no processes|NotFound|answers 404"
@@ -66,7 +69,8 @@ class Nemesis:
         trace: TracebackType | None,
     ) -> None:
         """Mend everything; raises E2eError when something can't be mended and nothing else was."""
-        trouble = self.mend()
+        with undisturbed():
+            trouble = self.mend()
         if trouble and error is None:
             raise E2eError("not everything could be mended", "\n  ".join(trouble))
         for line in trouble:
@@ -80,8 +84,8 @@ class Nemesis:
             say(f"mending: {what} {name}")
             try:
                 undo()
-            except E2eError as error:
-                trouble.append(f"{what} {name}: {error}")
+            except Exception as error:  # noqa: BLE001 (the others are mended whatever it is)
+                trouble.append(f"{what} {name}: {str(error) or type(error).__name__}")
         return trouble
 
     def obey(self, verb: str, about: Mapping[str, str]) -> Answer:
@@ -119,12 +123,19 @@ class Nemesis:
     def _node_of(self, about: Mapping[str, str]) -> str:
         """The node that is named, or the one where the named pod runs."""
         if about.get("node"):
-            return about["node"]
+            return self._known_node(about["node"])
         pod = self._pod(about)
         node = self._kubectl.get("pod", pod)["spec"].get("nodeName", "")
         if not node:
             raise E2eError(f"{pod} is on no node")
         return str(node)
+
+    def _known_node(self, name: str) -> str:
+        """Nothing else may get among kubectl's words."""
+        names = [node["metadata"]["name"] for node in self._kubectl.items("nodes")]
+        if name not in names:
+            raise E2eError(f"there is no node {name!r}", f"there are: {', '.join(names)}")
+        return name
 
     def _kill_process(self, about: Mapping[str, str]) -> Answer:
         return {"pid": self._cluster.kill_process(self._kubectl, self._pod(about))}
@@ -216,13 +227,35 @@ class Nemesis:
     def _drain(self, about: Mapping[str, str]) -> Answer:
         node = self._node_of(about)
         self._spare(node)
+        if ("uncordon", node) not in self._broken:
+            self._refuse_cordoned(node)
+        ours = self._only_ours(node) if self._cluster.kind == CONTEXT else []
         self._broken["uncordon", node] = lambda: self._kubectl.text("uncordon", node)
         self._kubectl.text(
-            *("drain", node, "--ignore-daemonsets", "--delete-emptydir-data"),
+            *("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", *ours),
             f"--timeout={NODE_S:g}s",
-            deadline_s=NODE_S + 30,
+            deadline_s=NODE_S + ASK_S,
         )
         return {"node": node}
+
+    def _refuse_cordoned(self, node: str) -> None:
+        """Whoever cordoned it wants it to stay so, and at the end it would be uncordoned."""
+        if self._kubectl.get("node", node)["spec"].get("unschedulable"):
+            raise E2eError(f"{node} is cordoned already, and not by these tests")
+
+    def _only_ours(self, node: str) -> list[str]:
+        """What makes a drain leave other people's pods alone. It goes by a label, in all
+        namespaces: raises E2eError when that hits somebody else's release."""
+        selector = f"app.kubernetes.io/instance={self._helm.release}"
+        there = self._kubectl.items(
+            *("pods", "--all-namespaces", f"--selector={selector}"),
+            f"--field-selector=spec.nodeName={node}",
+        )
+        others = {pod["metadata"]["namespace"] for pod in there} - {self._kubectl.namespace}
+        if others:
+            told = ", ".join(sorted(others))
+            raise E2eError(f"{node} has pods of another release {self._helm.release} too: {told}")
+        return [f"--pod-selector={selector}"]
 
     def _mend_node(self, what: str, about: Mapping[str, str]) -> Answer:
         """End what was begun on a node; where nothing was, there is nothing to end."""
@@ -246,7 +279,8 @@ class Nemesis:
         revision = self._helm.revision()
         if revision <= self._oldest:
             raise E2eError(
-                f"revision {revision} is the one that started the job: the one before has no job"
+                f"revision {revision} is the one that started the job: the one before has no job",
+                "nothing was upgraded since: run the scenario upgrade before rollback",
             )
         return {"revision": self._helm.rollback(wait_s=ROLL_S)}
 
@@ -263,7 +297,7 @@ class Nemesis:
         del self._broken["api-start", "API server"]
         wait_until(
             "the API server answers",
-            NODE_S,
+            READY_S,
             lambda: self._kubectl.text("get", "--raw=/readyz") == "ok",
         )
         return {"seconds": seconds}

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from emporium.client import hands
 from emporium.client import job as job_program
@@ -64,6 +64,13 @@ class Job:
     longest_gap_s: float
     deadline_s: float
     next_tag: str = ""
+
+
+class JobNode(NamedTuple):
+    """Where the job runs. A node's name and its label may differ."""
+
+    name: str
+    hostname: str  # the label's value, by which pods choose
 
 
 @dataclass(slots=True)
@@ -123,22 +130,37 @@ class Shop:
         items = OUTPUT / "items.txt"
         items.write_text(scenario_items(), encoding="utf-8")
         values = self._values_file("values", self.cluster.values())
-        with self._evidence_of_failure():
+        with self.evidence_of_failure():
             self.helm.install(f"--values={values}", f"--set-file=items={items}", wait_s=INSTALL_S)
 
     def smoke(self) -> str:
         """`helm test`; what it says."""
-        with self._evidence_of_failure():
+        with self.evidence_of_failure():
             return self.helm.test(SMOKE_S)
 
+    def ready_pods(self) -> set[str]:
+        """The names of the release's pods that say of themselves that they are ready."""
+        return {
+            pod["metadata"]["name"]
+            for pod in self.kubectl.items("pods", f"--selector={SELECTOR}")
+            for condition in pod["status"].get("conditions", [])
+            if condition["type"] == "Ready" and condition["status"] == "True"
+        }
+
     def orders(self) -> list[Order]:
-        """Every order of the store, read as an operator through a port-forward."""
+        """Every order of the store."""
+        with self.open_store() as store:
+            return store.orders()
+
+    @contextlib.contextmanager
+    def open_store(self) -> Iterator[Store]:
+        """The store as an operator sees it from outside, through a port-forward."""
         secret = self.kubectl.get("secret", f"{STORE}-secrets")
         token = base64.b64decode(secret["data"]["operator-token"]).decode()
         with self.kubectl.forward(f"service/{STORE}-frontend", FRONTEND_PORT) as url:
             store = Store([url], token=token)
             try:
-                return store.orders()
+                yield store
             finally:
                 store.close()
 
@@ -147,17 +169,17 @@ class Shop:
     def run_job(self, job: Job) -> Outcome:
         """Start the scenario job, be its hands until it ends, and fetch its report."""
         node = self.job_node()
-        say(f"the scenario job runs on {node}")
-        nemesis = Nemesis(self.cluster, self.kubectl, self.helm, STORE, node)
+        say(f"the scenario job runs on {node.name}")
+        nemesis = Nemesis(self.cluster, self.kubectl, self.helm, STORE, node.name)
         able = nemesis.able()
         say(f"hands for: {', '.join(able)}")
-        values = self._values_file("job-values", job_values(job, able, node))
-        with nemesis, self._evidence_of_failure():
+        values = self._values_file("job-values", job_values(job, able, node.hostname))
+        with nemesis, self.evidence_of_failure():
             self.helm.upgrade(f"--values={values}", wait_s=INSTALL_S)
             nemesis.begin()
             return self._serve(self._job_pod(), nemesis, job.deadline_s)
 
-    def job_node(self) -> str:
+    def job_node(self) -> JobNode:
         """A ready node that hosts no reigning replica. Raises E2eError when there is none."""
         taken = {
             self.kubectl.get("pod", f"{STORE}-{name}")["spec"].get("nodeName") for name in REIGNING
@@ -172,7 +194,7 @@ class Shop:
                 "every node hosts catalog-0 or order-0, and the job may not be where drills hit",
                 "use a cluster of three nodes or more",
             )
-        return str(free[0]["labels"][HOSTNAME])
+        return JobNode(free[0]["name"], free[0]["labels"][HOSTNAME])
 
     def _job_pod(self) -> str:
         """The name of the job's pod, once it runs."""
@@ -271,7 +293,7 @@ class Shop:
         return path
 
     @contextlib.contextmanager
-    def _evidence_of_failure(self) -> Iterator[None]:
+    def evidence_of_failure(self) -> Iterator[None]:
         """Helm says only that something isn't ready; keep what."""
         try:
             yield
@@ -298,7 +320,7 @@ class Shop:
         print((folder / "pods.txt").read_text("utf-8"), end="", flush=True)
 
 
-def job_values(job: Job, able: Sequence[str], node: str) -> dict[str, Any]:
+def job_values(job: Job, able: Sequence[str], hostname: str) -> dict[str, Any]:
     """The chart's values that start the job."""
     arguments = [
         *job.names,
@@ -317,7 +339,7 @@ def job_values(job: Job, able: Sequence[str], node: str) -> dict[str, Any]:
                 "enabled": True,
                 "args": arguments,
                 "deadlineSeconds": int(job.deadline_s),
-                "nodeSelector": {HOSTNAME: node},
+                "nodeSelector": {HOSTNAME: hostname},
             }
         }
     }

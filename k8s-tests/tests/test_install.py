@@ -12,14 +12,8 @@ PODS = {"frontend": 2, "cache": 1, "catalog": 3, "order": 3}
 
 def test_every_pod_is_ready(shop: Shop) -> None:
     """Each role has its pods, and each pod says of itself that it is ready."""
-    pods = shop.kubectl.items("pods", f"--selector={SELECTOR}")
-    ready = {
-        pod["metadata"]["name"]
-        for pod in pods
-        for condition in pod["status"]["conditions"]
-        if condition["type"] == "Ready" and condition["status"] == "True"
-    }
-    assert ready == {f"{STORE}-{role}-{n}" for role, count in PODS.items() for n in range(count)}
+    wanted = {f"{STORE}-{role}-{n}" for role, count in PODS.items() for n in range(count)}
+    assert shop.ready_pods() == wanted
 
 
 def test_helm_test_passes(shop: Shop) -> None:

@@ -25,6 +25,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made.answers["kubectl get pod shop-catalog-0"] = {"spec": {"nodeName": "node-1"}}
     made.answers["kubectl get pod shop-order-1"] = {"spec": {"nodeName": "node-3"}}
     made.answers["kubectl get --raw=/readyz"] = "ok"
+    made.answers["kubectl get node node-1"] = {"spec": {}}
+    made.answers["kubectl get nodes"] = {
+        "items": [{"metadata": {"name": name}} for name in ("node-1", "node-2", "node-3")]
+    }
     made.answers["helm history"] = [[{"revision": 2}], [{"revision": 3}]]
     return made
 

@@ -112,6 +112,18 @@ def test_a_long_gap_fails(figure: str) -> None:
     assert "nobody could buy for 10.1 s" in verdict.why
 
 
+def test_a_scenario_may_have_a_bound_of_its_own() -> None:
+    """Where nobody is there on purpose; the page says so."""
+    own = {"longest_gap_s": 25.0, "gap_bound_s": 30.0}
+    verdict = judge(result(figures=own))
+    assert (verdict.word, verdict.bound_s) == (PASSED, 30.0)
+    assert "| 25.00 s (bound 30 s) |" in checker.page([verdict], [], {}, [])
+    verdict = judge(result(figures={**own, "longest_gap_s": 30.5}))
+    assert verdict.why == "nobody could buy for 30.5 s, above 30 s"
+    usual = judge(result(figures={"longest_gap_s": 5.0, "gap_bound_s": checker.LONGEST_GAP_S}))
+    assert "| 5.00 s |" in checker.page([usual], [], {}, [])
+
+
 def test_a_scenario_that_ended_early_fails() -> None:
     """With its first line."""
     verdict = judge(result(error="DrillError: no\ntrace", checks=[], verdict="failed"))
@@ -213,6 +225,26 @@ def test_the_page_of_a_failed_run_says_so(results: list[dict[str, Any]]) -> None
     """Also when there is nothing at all."""
     verdicts = checker.judge(CATALOGUE, [report(*results)], {})
     assert "**Verdict: NOT passed** (1 failed)" in checker.page(verdicts, [], {}, [])
+
+
+def test_what_else_is_amiss_fails_the_page() -> None:
+    """All scenarios have passed, and the run hasn't."""
+    verdicts = checker.judge(CATALOGUE, [report(result())], {})
+    assert "**Verdict: passed**" in checker.page(verdicts, [], {}, [])
+    page = checker.page(verdicts, [], {}, [], ["the job: out of\n reach"])
+    assert "**Verdict: NOT passed** (1 passed)" in page
+    assert "- the job: out of reach" in page
+
+
+def test_the_bars_are_told_in_words() -> None:
+    """Their figures are the job's own."""
+    rows = checker.bars([])
+    assert [row.bar for row in rows] == [
+        "median ≤ 0.5 s, longest ≤ 2 s",
+        "median ≤ 1.5 s, longest ≤ 5 s",
+        "median ≤ 3 s, longest ≤ 8 s",
+        "99.9% of 5,000 purchases within 5 s while every pod is deleted",
+    ]
 
 
 def test_a_run_of_nothing_hasnt_passed() -> None:

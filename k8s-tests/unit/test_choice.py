@@ -127,6 +127,7 @@ def test_the_full_set_repeats_each_blow_twenty_times() -> None:
         ("E2E_CONTEXT", "mine", "E2E_REGISTRY"),
         ("E2E_TAG", "v2", "set E2E_CONTEXT too"),
         ("E2E_NAMES", "nodecut", "there is no scenario 'nodecut'; there are"),
+        ("E2E_NAMES", "1 rollback", "rollback undoes what upgrade did.*\n  choose both: 27 28"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_allowed(name: str, value: str, why: str) -> None:
@@ -154,3 +155,48 @@ def test_names_choose_from_all() -> None:
     chosen = Settings(names=("21", "node-crashed"))
     assert session.names_of(chosen, OWN) == ["graceful-deletion", "node-crashed"]
     assert session.names_of(chosen, KIND) == ["graceful-deletion"]
+
+
+@pytest.mark.parametrize("kind", [CONTEXT, KIND])
+def test_where_nothing_is_left_to_run_nothing_is_run(kind: str) -> None:
+    """A job without names runs all."""
+    with pytest.raises(E2eError, match=r"nothing is left to run on .*: node-crashed: [a-zA-Z]"):
+        session.names_of(Settings(names=("node-crashed",)), kind)
+
+
+def test_what_was_chosen_and_isnt_run_is_told() -> None:
+    """With its reason; what nobody has chosen isn't."""
+    chosen = Settings(names=("21", "node-cut"))
+    assert list(session.cant(chosen, CONTEXT)) == ["node-cut"]
+    assert session.cant(chosen, OWN) == {}
+    assert session.cant(Settings(), CONTEXT) == {}
+
+
+def test_the_job_has_time_for_what_it_is_asked() -> None:
+    """20 minutes for the set of CI; more for more blows, and for each round."""
+    ci = session.job_deadline_s(Settings())
+    assert ci == 20 * 60
+    assert session.job_deadline_s(Settings(repeats=1)) == ci
+    assert session.job_deadline_s(Settings(rounds=3)) == 3 * ci
+    assert session.job_deadline_s(Settings(repeats=20)) >= ci + 17 * 60
+    full = session.job_deadline_s(Settings(full=True, repeats=20))
+    assert full == 4 * 3600
+    assert session.job_deadline_s(Settings(full=True, repeats=40)) > full
+
+
+@pytest.mark.parametrize(
+    ("told", "up"),
+    [("ready", True), (E2eError("failed (1): x"), False), (E2eError("failed (3): x"), False)],
+)
+def test_only_a_whole_cluster_was_there_before(
+    monkeypatch: pytest.MonkeyPatch, told: str | E2eError, up: object
+) -> None:
+    """What isn't whole is made anew, and so taken away at the end."""
+
+    def status(*_words: str) -> str:
+        if isinstance(told, E2eError):
+            raise told
+        return told
+
+    monkeypatch.setattr(cluster, "_cluster", status)
+    assert cluster._is_up() is up

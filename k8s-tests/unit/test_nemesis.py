@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from emporium.client import hands
-from emporium_e2e import nemesis
-from emporium_e2e.client import Helm, Kubectl
-from emporium_e2e.cluster import Cluster
+from emporium_e2e import interruptions, nemesis
+from emporium_e2e.client import ASK_S, Helm, Kubectl
+from emporium_e2e.cluster import BY_API, CONTEXT, Cluster
 from emporium_e2e.errors import E2eError
 from emporium_e2e.nemesis import Nemesis
-from emporium_e2e.pretended import World
+from emporium_e2e.pretended import PretendedCluster, World
 from emporium_e2e.settings import Settings
 
 CATALOG_0 = {"pod": "catalog-0"}
@@ -80,6 +84,128 @@ def test_one_thing_that_cant_be_mended_hides_no_other(hand: Nemesis, world: Worl
     assert world.done[-2:] == ["heal node-1", "thaw e2e/shop-catalog-0"]
 
 
+def test_what_cant_be_mended_for_any_reason_hides_no_other(
+    hand: Nemesis, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is no JSON, say."""
+
+    def broken(node: str) -> None:
+        raise ValueError(node)
+
+    monkeypatch.setattr(hand._cluster, "heal", broken)
+    for verb in (hands.FREEZE, hands.CUT_NODE):
+        hand.obey(verb, CATALOG_0)
+    assert hand.mend() == ["heal node-1: node-1"]
+    assert world.done[-1] == "thaw e2e/shop-catalog-0"
+
+
+@pytest.fixture
+def _handlers() -> Iterator[None]:
+    """The process's own handlers of signals come back."""
+    before = {number: signal.getsignal(number) for number in interruptions.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_handlers")
+@pytest.mark.parametrize("number", interruptions.SIGNALS)
+def test_a_signal_doesnt_stop_the_mending(
+    hand: Nemesis, world: World, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Neither the first one, at the end of a run, nor the second one of an interrupted run."""
+    interruptions.unwind()
+
+    def heal(node: str) -> None:
+        signal.raise_signal(number)
+        world.done.append(f"heal {node}")
+
+    monkeypatch.setattr(hand._cluster, "heal", heal)
+    with hand:
+        hand.obey(hands.CUT_NODE, CATALOG_0)
+    assert world.done[-1] == "heal node-1"
+    with pytest.raises(KeyboardInterrupt), hand:  # noqa: PT012 (what happens before counts)
+        hand.obey(hands.CUT_NODE, CATALOG_0)
+        world.done.clear()
+        signal.raise_signal(number)
+    assert world.done == ["heal node-1"]
+    signal.raise_signal(number)  # nor what is taken away after it
+
+
+def test_the_job_waits_longer_than_any_roll_out() -> None:
+    """Else the next scenario would run into it. Helm's limit, the call's own, the revision."""
+    assert nemesis.ROLL_S + 2 * ASK_S < hands.ANSWER_S
+    assert nemesis.NODE_S + 2 * ASK_S < hands.ANSWER_S
+
+
+# --- drains ---
+
+DRAIN = "kubectl drain node-1 --ignore-daemonsets --delete-emptydir-data"
+OURS = "app.kubernetes.io/instance=shop"
+
+
+class Somebodys(PretendedCluster):
+    """A context."""
+
+    kind = CONTEXT
+    verbs = BY_API
+
+
+@pytest.fixture
+def guest(world: World, kubectl: Kubectl) -> Nemesis:
+    """Hands on a cluster that others use too; no pods of theirs are on the node."""
+    world.answers["kubectl get pods --all-namespaces"] = {
+        "items": [{"metadata": {"name": "shop-catalog-0", "namespace": "e2e"}}]
+    }
+    return Nemesis(
+        Somebodys(world), kubectl, Helm(kubectl.program, kubectl, "shop", Path("c")), "shop"
+    )
+
+
+def test_a_drain_of_our_own_cluster_is_a_whole_one(hand: Nemesis, world: World) -> None:
+    """As an administrator does it."""
+    assert hand.obey(hands.DRAIN_NODE, CATALOG_0) == {"ok": True, "node": "node-1"}
+    assert f"{DRAIN} --timeout=300s" in world.done
+
+
+def test_a_drain_of_somebodys_cluster_leaves_others_alone(guest: Nemesis, world: World) -> None:
+    """Only pods of the release go."""
+    assert guest.obey(hands.DRAIN_NODE, CATALOG_0) == {"ok": True, "node": "node-1"}
+    assert f"{DRAIN} --pod-selector={OURS} --timeout=300s" in world.done
+    listed = next(done for done in world.done if "--all-namespaces" in done)
+    assert f"--selector={OURS} --field-selector=spec.nodeName=node-1" in listed
+
+
+def test_a_drain_that_would_hit_another_release_is_refused(guest: Nemesis, world: World) -> None:
+    """Of the same name, in another namespace: the label is the same."""
+    world.answers["kubectl get pods --all-namespaces"] = {
+        "items": [{"metadata": {"name": "shop-cache-0", "namespace": "theirs"}}]
+    }
+    answer = guest.obey(hands.DRAIN_NODE, CATALOG_0)
+    assert answer["reason"] == "node-1 has pods of another release shop too: theirs"
+    assert not any("drain" in done for done in world.done)
+
+
+def test_a_cordoned_node_isnt_drained(hand: Nemesis, world: World) -> None:
+    """At the end it would be uncordoned, which nobody wants."""
+    world.answers["kubectl get node node-1"] = {"spec": {"unschedulable": True}}
+    with hand:
+        answer = hand.obey(hands.DRAIN_NODE, CATALOG_0)
+    assert answer["reason"] == "node-1 is cordoned already, and not by these tests"
+    assert not any("drain" in done or "uncordon" in done for done in world.done)
+
+
+def test_a_drain_that_failed_half_way_may_be_tried_again(hand: Nemesis, world: World) -> None:
+    """It is we who have cordoned the node."""
+    world.answers["kubectl drain"] = E2eError("not done within 330 s")
+    with hand:
+        assert not hand.obey(hands.DRAIN_NODE, CATALOG_0)["ok"]
+        world.answers["kubectl get node node-1"] = {"spec": {"unschedulable": True}}
+        world.answers["kubectl drain"] = ""
+        assert hand.obey(hands.DRAIN_NODE, CATALOG_0)["ok"]
+    assert world.done[-1] == "kubectl uncordon node-1"
+
+
 def test_the_end_of_what_never_began_is_refused(hand: Nemesis) -> None:
     """A job that mixes up its nodes hears of it."""
     answer = hand.obey(hands.HEAL_NODE, {"node": "node-2"})
@@ -146,7 +272,9 @@ def test_upgrade_and_rollback(hand: Nemesis, world: World) -> None:
 def test_a_rollback_never_removes_the_job(hand: Nemesis, world: World) -> None:
     """The revision before the one that started it has none."""
     world.answers["helm history"] = [[{"revision": 1}, {"revision": 2}]]
-    assert "has no job" in hand.obey(hands.ROLLBACK, {})["reason"]
+    reason = hand.obey(hands.ROLLBACK, {})["reason"]
+    assert "has no job" in reason
+    assert "run the scenario upgrade before" in reason
     assert not any("rollback" in done for done in world.done)
 
 
@@ -155,8 +283,9 @@ def test_a_rollback_never_removes_the_job(hand: Nemesis, world: World) -> None:
     [
         (hands.UPGRADE, {"set": "a b"}, "'a b' is no list of values"),
         (hands.API_OUTAGE, {"seconds": "many"}, "could not convert"),
-        (hands.API_OUTAGE, {"seconds": "3600"}, "allowed: up to 300"),
+        (hands.API_OUTAGE, {"seconds": "3600"}, "allowed: up to 60"),
         (hands.CUT_NODE, {}, "cut-node needs to know: pod"),
+        (hands.DRAIN_NODE, {"node": "--all"}, "there is no node '--all'\n  there are: node-1"),
         ("dance", {}, "this cluster (own) has no dance"),
     ],
 )

@@ -91,7 +91,31 @@ def answers(world: World) -> list[tuple[int, dict[str, Any]]]:
 
 def test_the_job_runs_where_no_reigning_replica_is(shop: Shop) -> None:
     """Its node must outlive every drill."""
-    assert shop.job_node() == "node-3"
+    assert shop.job_node() == ("node-3", "node-3")
+
+
+def test_a_nodes_label_may_differ_from_its_name(shop: Shop, world: World) -> None:
+    """Pods choose by the label; the node that is spared goes by its name."""
+    third = node("node-3")
+    third["metadata"]["labels"][workload.HOSTNAME] = "host-c"
+    world.answers["kubectl get nodes"] = {"items": [third]}
+    world.answers[f"{MAIL} next"] = [request(1, hands.CRASH_NODE, node="node-3"), "{}"]
+    assert shop.job_node() == ("node-3", "host-c")
+    shop.run_job(JOB)
+    assert "own node" in answers(world)[0][1]["reason"]
+    values = json.loads((workload.OUTPUT / "job-values.json").read_text("utf-8"))
+    assert values["client"]["job"]["nodeSelector"] == {workload.HOSTNAME: "host-c"}
+
+
+def test_ready_pods_say_so_themselves(shop: Shop, world: World) -> None:
+    """A pod that is starting has no conditions yet."""
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    unready = {"conditions": [{"type": "Ready", "status": "False"}]}
+    pods = zip("abc", (ready, unready, {}), strict=True)
+    world.answers["kubectl get pods --selector"] = {
+        "items": [{"metadata": {"name": name}, "status": status} for name, status in pods]
+    }
+    assert shop.ready_pods() == {"a"}
 
 
 @pytest.mark.parametrize(
