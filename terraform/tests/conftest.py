@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import cached
+from emporium_aws.commands import Done, Runner
 from emporium_aws.settings import ROLES
 from emporium_aws.terraform import cli_configuration, mirror
 
@@ -221,3 +222,26 @@ def write_archive(path: Path, architecture: str = "amd64", roles: tuple[str, ...
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What a runner of the test says."""
+    return []
+
+
+def runner(said: list[str], *, dry_run: bool = False) -> Runner:
+    """A runner whose words are kept."""
+    return Runner(dry_run, say=said.append)
+
+
+class FakeAws(Runner):
+    """A runner that answers from a table: the first key that is in the command."""
+
+    answers: dict[str, Any]
+
+    def attempt(self, *command: Any, **_: Any) -> Done:
+        """The answer."""
+        words = " ".join(str(part) for part in command)
+        found = next((value for key, value in self.answers.items() if key in words), None)
+        return Done(0, json.dumps(found), "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -13,30 +12,17 @@ from typing import Any
 
 import pytest
 
-from conftest import Checkout, write_archive
-from emporium_aws import cli, cost, e2e, push
+from conftest import Checkout, FakeAws, runner, write_archive
+from emporium_aws import cost, e2e, push
 from emporium_aws.cloud import Cloud
-from emporium_aws.commands import Done, Runner
 from emporium_aws.errors import AwsError, CommandError
 from emporium_aws.leftovers import Leftovers
 from emporium_aws.settings import ROLES, Settings, check, region_of
 from emporium_aws.store import Outputs
-from emporium_aws.sweep import refuse_another_cluster
 from emporium_aws.terraform import Terraform, cli_configuration, configure, mirror
 
 VERBS = ("plan", "up", "push", "install", "e2e", "down")
 OUTPUTS = Outputs("emporium", "registry.example", "emporium", "gp3", "amd64")
-
-
-@pytest.fixture
-def said() -> list[str]:
-    """What a runner of the test says."""
-    return []
-
-
-def runner(said: list[str], *, dry_run: bool = False) -> Runner:
-    """A runner whose words are kept."""
-    return Runner(dry_run, say=said.append)
 
 
 # --- a dry run ---
@@ -415,75 +401,6 @@ def test_places_are_told_by_zone() -> None:
 
 
 # --- leftovers ---
-
-
-@pytest.mark.parametrize(
-    ("cluster", "refused"),
-    [
-        (None, False),
-        ({"tags": {"emporium:environment": "shop"}}, False),
-        ({"tags": {"owner": "another team"}}, True),
-        ({"tags": {"emporium:environment": "other"}}, True),
-        ({}, True),
-    ],
-)
-def test_somebody_elses_cluster_is_not_touched(said: list[str], cluster: Any, refused: Any) -> None:
-    """Only a cluster with the environment's tag is ours; none at all is no obstacle."""
-    aws = FakeAws(say=said.append)
-    aws.answers = {"describe-cluster": None if cluster is None else {"cluster": cluster}}
-    settings = Settings("shop", "us-east-1")
-    if not refused:
-        refuse_another_cluster(Cloud(aws), settings)
-        return
-    with pytest.raises(AwsError, match="hasn't made it"):
-        refuse_another_cluster(Cloud(aws), settings)
-
-
-@pytest.mark.parametrize(
-    ("address", "refused"),
-    [
-        ("module.network.aws_vpc.this", True),
-        ("module.cluster.aws_eks_cluster.this", True),
-        ("module.cluster.aws_launch_template.zone", False),
-    ],
-)
-def test_a_plan_that_deletes_the_environment_is_refused(
-    said: list[str], address: str, refused: Any
-) -> None:
-    """What goes is listed; without its network or cluster an environment is another one."""
-    change = {"address": address, "change": {"actions": ["delete", "create"]}}
-    if not refused:
-        cli.tell_losses(runner(said), {"resource_changes": [change]})
-    else:
-        with pytest.raises(AwsError, match="would delete what the environment is made of"):
-            cli.tell_losses(runner(said), {"resource_changes": [change]})
-    assert f"  {address}" in said
-
-
-@pytest.mark.parametrize("target", ["aws-down", "aws-up", "aws-install"])
-def test_a_dry_run_said_before_make_counts(target: str) -> None:
-    """`DRY_RUN=1 make ...` holds back as `make ... DRY_RUN=1` does."""
-    done = subprocess.run(
-        ["make", "--dry-run", target, "YES=1"],
-        cwd=Path(__file__).resolve().parents[2],
-        env={**os.environ, "DRY_RUN": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    assert "--dry-run" in done.stdout
-
-
-class FakeAws(Runner):
-    """A runner that answers from a table: the first key that is in the command."""
-
-    answers: dict[str, Any]
-
-    def attempt(self, *command: Any, **_: Any) -> Done:
-        """The answer."""
-        words = " ".join(str(part) for part in command)
-        found = next((value for key, value in self.answers.items() if key in words), None)
-        return Done(0, json.dumps(found), "")
 
 
 def test_what_is_only_remembered_is_no_leftover(said: list[str]) -> None:
