@@ -9,7 +9,7 @@ e2e: e2e-check ## Prove it on Kubernetes, as CI does (NAMES="21 node-cut" REPEAT
 	@$(E2E_ENV) $(E2E_PYTEST) k8s-tests/tests $(ARGS)
 
 .PHONY: e2e-full
-e2e-full: e2e-check ## The same with every scenario, 20 of each kind of deletion (hours)
+e2e-full: e2e-check ## The same with every scenario, 20 of each kind of deletion (half an hour)
 	@E2E_FULL=1 $(E2E_ENV) $(E2E_PYTEST) k8s-tests/tests $(ARGS)
 
 .PHONY: e2e-check
