@@ -47,8 +47,8 @@ class Down:
         refuse_another_cluster(self.cloud, self.settings)
         bucket = self.state.exists(sample=True)
         with_state = bucket and self.state.ready(sample=True)
-        self._empty_cluster()
-        sweep = Sweep(self.cloud, self.settings)
+        cluster = self._empty_cluster()
+        sweep = Sweep.begin(self.cloud, self.settings, known=bucket or cluster)
         self.runner.step("Delete what Kubernetes left in AWS, and the images")
         sweep.run()
         sweep.images()
@@ -64,20 +64,21 @@ class Down:
             if left := self.leftovers.wait(STATE_TAG):
                 raise AwsError(_told("of the state's bucket, these are left:", left), AGAIN)
 
-    def _empty_cluster(self) -> None:
-        """Have Kubernetes give back what it holds. Nothing here is fatal: a cluster that is broken
-        has to be destroyed just the same, and the sweep finds what it holds."""
+    def _empty_cluster(self) -> bool:
+        """Have Kubernetes give back what it holds; whether there is a cluster. Nothing here is
+        fatal: one that is broken has to be destroyed just the same, and the sweep finds what it
+        holds."""
         words = ("eks", "describe-cluster", "--name", self.settings.name)
         found: Any = self.cloud.find(*words, sample={"cluster": {"status": ACTIVE}})
         if found is None or found["cluster"]["status"] != ACTIVE:
             self.runner.say("There is no cluster that could be asked to give anything back")
-            return
+            return found is not None
         self.runner.step("Have Kubernetes give back volumes and load balancers")
         try:
             Store(self.runner, self.settings).reach(self.settings.name)
         except AwsError as error:
             self.runner.say(f"{error}\nGoing on without it; volumes and balancers by their tags")
-            return
+            return True
         for namespace in (E2E, NAMESPACE):
             self._try_to(Store(self.runner, self.settings, namespace).uninstall)
         # Balancers before the controllers' nodes go; every namespace, for each would block the VPC.
@@ -88,6 +89,7 @@ class Down:
         self._kubectl("delete", "persistentvolumeclaims", "--all", *everywhere)
         # The claims are gone before their volumes are: the driver needs its pods for those.
         self._kubectl("delete", "persistentvolumes", "--all", f"--timeout={GONE_S}s")
+        return True
 
     def _kubectl(self, *words: str) -> None:
         self._try_to(lambda: self.runner.work("kubectl", *words, timeout_s=2 * GONE_S))

@@ -71,8 +71,16 @@ def run(
         job = {"client": {"job": {"enabled": True, "args": names, "deadlineSeconds": JOB_S}}}
         store.install(values, store.write_values("job.json", job), wait=False)
         passed = _wait(runner, store, sleep)
-    finally:  # an installation that hangs says why in its logs
-        _gather(runner, settings, store)
+    except (AwsError, KeyboardInterrupt):
+        try:  # an installation that hangs says why in its logs and events
+            _gather(runner, settings, store)
+        except AwsError as error:  # it mustn't hide the first failure
+            runner.say(f"  can't gather them: {error}")
+        runner.say(
+            f"  that store stays in {NAMESPACE} to be looked at; the next aws-e2e removes it"
+        )
+        raise
+    _gather(runner, settings, store)
     runner.step("Remove that store")
     remove(store)
     runner.done(
@@ -177,9 +185,14 @@ def _wait(runner: Runner, store: Store, sleep: Callable[[float], None]) -> bool:
 
 
 def _gather(runner: Runner, settings: Settings, store: Store) -> None:
-    """Write every pod's log, and the report out of the job's."""
+    """Write the events, every pod's log, and the report out of the job's."""
     runner.step("Gather logs and report")
     target = folder(settings)
+    words = ("kubectl", "--namespace", NAMESPACE, "get", "events", "--sort-by=.lastTimestamp")
+    events = runner.attempt(*words)
+    if not runner.dry_run:
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "events.txt").write_text(events.output or events.errors, "utf-8")
     sample = {"items": [{"metadata": {"name": "emporium-catalog-0", "labels": {}}}]}
     pods = store.kubectl("get", "pods", "--selector", PODS, sample=sample)["items"]
     for pod in pods:
@@ -188,7 +201,6 @@ def _gather(runner: Runner, settings: Settings, store: Store) -> None:
         done = runner.attempt(*words)
         if runner.dry_run:
             continue
-        target.mkdir(parents=True, exist_ok=True)
         (target / f"{name}.log").write_text(done.output or done.errors, "utf-8")
         if pod["metadata"]["labels"].get(COMPONENT) == "client":
             text = report(done.output)

@@ -2,8 +2,9 @@
 
 Terraform doesn't know them, and its VPC can't go before they have. The cluster takes most of them
 along when it is asked to in time; this is for a cluster that can't be asked any more, or didn't get
-round to it. Only what is in the environment's VPC or carries its tags is touched; each call may be
-made again at any time.
+round to it. Only what is in the environment's VPC or carries its tags is touched, and what carries
+no more than the cluster's name only where there was such an environment; each call may be made
+again at any time.
 """
 
 from __future__ import annotations
@@ -31,15 +32,29 @@ class Sweep:
 
     cloud: Cloud
     settings: Settings
+    vpcs: tuple[str, ...]
+    """Kept from the beginning: what is in them can outlive them, as target groups do."""
+    known: bool
+    """Whether the environment was there: else its cluster's name may be another's."""
+
+    @staticmethod
+    def begin(cloud: Cloud, settings: Settings, *, known: bool) -> Sweep:
+        """Look which VPCs are the environment's, which is `known` with one. Raises CommandError."""
+        filters = f"Name=tag:{TAG},Values={settings.name}"
+        sample = {"Vpcs": [{"VpcId": "VPC"}]}
+        found = cloud.ask("ec2", "describe-vpcs", "--filters", filters, sample=sample)
+        vpcs = tuple(str(vpc["VpcId"]) for vpc in found["Vpcs"])
+        return Sweep(cloud, settings, vpcs, known or bool(vpcs))
 
     def run(self) -> None:
         """Delete them all. Raises CommandError when AWS doesn't answer."""
-        for vpc in self._vpcs():
+        for vpc in self.vpcs:
             self._balancers(vpc)
             self._interfaces(vpc)
             self._security_groups(vpc)
         self._volumes()
-        self._logs()
+        if self.known:
+            self._logs()
 
     def images(self) -> None:
         """Delete all images, for a repository with images can't be destroyed."""
@@ -65,12 +80,6 @@ class Sweep:
         for digest in sorted({image["imageDigest"] for image in images}):
             which = ("--image-ids", f"imageDigest={digest}")
             self.cloud.remove("ecr", "batch-delete-image", *words, *which)
-
-    def _vpcs(self) -> list[str]:
-        filters = f"Name=tag:{TAG},Values={self.settings.name}"
-        sample = {"Vpcs": [{"VpcId": "VPC"}]}
-        found = self.cloud.ask("ec2", "describe-vpcs", "--filters", filters, sample=sample)
-        return [vpc["VpcId"] for vpc in found["Vpcs"]]
 
     def _balancers(self, vpc: str) -> None:
         """Load balancers of all generations, and what they send to."""
@@ -138,7 +147,10 @@ class Sweep:
 
     def _loose_volumes(self) -> Iterator[str]:
         name = self.settings.name
-        for tag in (f"Name=tag:{TAG},Values={name}", f"Name=tag:{CLUSTER_TAG}{name},Values=owned"):
+        tags = [f"Name=tag:{TAG},Values={name}"]
+        if self.known:
+            tags.append(f"Name=tag:{CLUSTER_TAG}{name},Values=owned")
+        for tag in tags:
             filters = (tag, "Name=status,Values=available")
             words = ("ec2", "describe-volumes", "--filters", *filters)
             for volume in self.cloud.ask(*words, sample={"Volumes": []})["Volumes"]:

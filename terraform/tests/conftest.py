@@ -239,9 +239,11 @@ class FakeAws(Runner):
     """A runner that answers from a table: the first key that is in the command."""
 
     answers: dict[str, Any]
+    asked: list[str]
 
     def attempt(self, *command: Any, **_: Any) -> Done:
         """The answer."""
         words = " ".join(str(part) for part in command)
+        self.asked = [*getattr(self, "asked", []), words]
         found = next((value for key, value in self.answers.items() if key in words), None)
         return Done(0, json.dumps(found), "")

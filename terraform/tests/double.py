@@ -121,6 +121,8 @@ def namespaced(namespace: str, words: Sequence[str]) -> int:
             keep("asked", {"times": asked})
             ended = {"failed": 1} if os.environ.get("DOUBLE_FAILS") else {"succeeded": 1}
             print(json.dumps({"items": [{"status": ended if asked > 1 else {"active": 1}}]}))
+        case ["get", "events", "--sort-by=.lastTimestamp"]:
+            print("LAST SEEN   TYPE   REASON")
         case ["logs", name, "--all-containers"]:
             print(REPORT if "client" in name else f"log of {name}")
         case _:

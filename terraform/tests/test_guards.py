@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import FakeAws, runner
-from emporium_aws import cli
+from emporium_aws import cli, e2e
 from emporium_aws.cloud import Cloud
-from emporium_aws.errors import AwsError
+from emporium_aws.commands import Done, Runner
+from emporium_aws.errors import AwsError, CommandError
 from emporium_aws.settings import Settings
-from emporium_aws.sweep import refuse_another_cluster
+from emporium_aws.store import Outputs
+from emporium_aws.sweep import Sweep, refuse_another_cluster
+from emporium_aws.terraform import stage, variables
+
+OUTPUTS = Outputs("emporium", "registry.example", "emporium", "gp3", "amd64")
 
 
 @pytest.mark.parametrize(
@@ -72,3 +79,132 @@ def test_a_dry_run_said_before_make_counts(target: str) -> None:
         check=True,
     )
     assert "--dry-run" in done.stdout
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_clusters_name_alone_makes_nothing_ours(said: list[str], known: Any) -> None:
+    """Kept volumes and audit logs of somebody's former cluster of that name stay."""
+    aws = FakeAws(say=said.append)
+    aws.answers = {
+        "describe-vpcs": {"Vpcs": []},
+        "kubernetes.io/cluster/shop": {"Volumes": [{"VolumeId": "vol-theirs"}]},
+        "describe-volumes": {"Volumes": [{"VolumeId": "vol-ours"}]},
+        "describe-log-groups": {"logGroups": [{"logGroupName": "/aws/eks/shop/cluster"}]},
+    }
+    Sweep.begin(Cloud(aws), Settings("shop", "us-east-1"), known=known).run()
+    deleted = [words for words in aws.asked if " delete-" in words]
+    assert any("vol-ours" in words for words in deleted)
+    assert any("vol-theirs" in words for words in deleted) is known
+    assert any("/aws/eks/shop/cluster" in words for words in deleted) is known
+
+
+def test_target_groups_are_found_after_their_vpc_is_gone(said: list[str]) -> None:
+    """The first refusal ("in use") isn't the last word."""
+    aws = FakeAws(say=said.append)
+    group = {"VpcId": "vpc-1", "TargetGroupArn": "arn:group"}
+    aws.answers = {
+        "describe-vpcs": {"Vpcs": [{"VpcId": "vpc-1"}]},
+        "describe-target-groups": {"TargetGroups": [group, {"VpcId": "x", "TargetGroupArn": "no"}]},
+        "elbv2 describe-load-balancers": {"LoadBalancers": []},
+        "elb describe-load-balancers": {"LoadBalancerDescriptions": []},
+        "describe-network-interfaces": {"NetworkInterfaces": []},
+        "describe-security-groups": {"SecurityGroups": []},
+        "describe-volumes": {"Volumes": []},
+        "describe-log-groups": {"logGroups": []},
+    }
+    sweep = Sweep.begin(Cloud(aws), Settings("shop", "us-east-1"), known=False)
+    aws.answers["describe-vpcs"] = {"Vpcs": []}
+    sweep.run()
+    deleted = [words for words in aws.asked if "delete-target-group" in words]
+    assert deleted == ["aws elbv2 delete-target-group --target-group-arn arn:group"]
+
+
+class FakeCluster(Runner):
+    """A cluster whose job ends as `ends`, or whose installation fails."""
+
+    ends: dict[str, Any]
+    fails: bool
+    blind: bool
+
+    def work(self, *command: Any, **_: Any) -> str:
+        """Do nothing, or fail."""
+        if self.fails and "upgrade" in command:
+            raise CommandError("failed (1): helm upgrade", "timed out")
+        return ""
+
+    def ask(self, *command: Any, **_: Any) -> str:
+        """The job, no pods and no nodes."""
+        if self.blind:
+            raise CommandError("failed (1): kubectl get", "no answer")
+        return json.dumps({"items": [{"status": self.ends}] if "jobs" in command else []})
+
+    def attempt(self, *_: Any, **__: Any) -> Done:
+        """The events."""
+        return Done(0, "FailedScheduling: Too many pods", "")
+
+
+def cluster(said: list[str], ends: dict[str, Any], *, fails: bool = False) -> FakeCluster:
+    """One whose words are kept."""
+    made = FakeCluster(say=said.append)
+    made.ends, made.fails, made.blind = ends, fails, False
+    return made
+
+
+@pytest.mark.parametrize(("ends", "passed"), [({"succeeded": 1}, True), ({"failed": 1}, False)])
+def test_the_jobs_end_is_the_verdict(
+    said: list[str], tmp_path: Path, ends: Any, passed: Any
+) -> None:
+    """Whatever it is, events are gathered."""
+    settings = Settings(root=tmp_path)
+    assert e2e.run(cluster(said, ends), settings, OUTPUTS, {}, lambda _: None) is passed
+    assert ("NOT passed" in said[-1]) is not passed
+    assert (e2e.folder(settings) / "events.txt").is_file()
+
+
+def test_a_store_that_does_not_start_says_why(said: list[str], tmp_path: Path) -> None:
+    """Its events are gathered, and the first failure is the one that is told."""
+    settings = Settings(root=tmp_path, spread="soft")
+    broken = cluster(said, {}, fails=True)
+    with pytest.raises(CommandError, match="helm upgrade"):
+        e2e.run(broken, settings, OUTPUTS, {}, lambda _: None)
+    assert "Too many pods" in (e2e.folder(settings) / "events.txt").read_text("utf-8")
+    broken.blind = True
+    with pytest.raises(CommandError, match="helm upgrade"):
+        e2e.run(broken, settings, OUTPUTS, {}, lambda _: None)
+    assert any("can't gather them" in line for line in said)
+
+
+def test_a_staged_copy_has_only_what_is_there_now(said: list[str], tmp_path: Path) -> None:
+    """A renamed file would be there twice; the state stays."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    for folder in (source, target):
+        (folder / "modules" / "m").mkdir(parents=True)
+    for old in ("old.tf", "modules/m/old.tf", "terraform.tfstate"):
+        (target / old).touch()
+    for new in ("new.tf", "modules/m/new.tf", "backend.tf"):
+        (source / new).touch()
+    stage(runner(said), source, target)
+    files = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+    assert files == {"new.tf", "modules/m/new.tf", "terraform.tfstate"}
+
+
+def test_no_file_renames_the_environment(tmp_path: Path) -> None:
+    """Terraform takes the last one: name and region come after the files."""
+    file = tmp_path / "mine.tfvars.json"
+    file.write_text('{"name": "other"}', "utf-8")
+    words = variables(Settings("shop", "us-east-1", variables=(file,)), "force_delete_images")
+    assert words[0] == f"-var-file={file}"
+    assert words[1:3] == ("-var=name=shop", "-var=region=us-east-1")
+
+
+def test_a_check_that_is_not_there_is_refused() -> None:
+    """A slip in its name would be good news."""
+    done = subprocess.run(
+        [sys.executable, "terraform/check.py", "polices"],
+        cwd=Path(__file__).resolve().parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "there is no check polices" in done.stdout

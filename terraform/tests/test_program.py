@@ -273,6 +273,8 @@ def test_a_mirror_is_found_or_given_or_there_is_none(tmp_path: Path) -> None:
     assert mirror({}, tmp_path) is None
     found = tmp_path / "opt" / "tf-plugins"
     found.mkdir(parents=True)
+    for folder in (found.parent, found):
+        folder.chmod(0o755)
     assert mirror({}, tmp_path) == found
     assert mirror({"TF_PLUGIN_MIRROR": str(deep)}, tmp_path) == deep
     with pytest.raises(AwsError, match="TF_PLUGIN_MIRROR=/nowhere is no folder"):
@@ -287,7 +289,8 @@ def test_a_mirror_that_others_can_write_is_passed_over(tmp_path: Path) -> None:
     found.mkdir(parents=True)
     found.parent.chmod(0o1777)
     assert mirror({}, tmp_path) is None
-    found.parent.chmod(0o755)
+    for folder in (found.parent, found):
+        folder.chmod(0o755)
     assert mirror({}, tmp_path) == found
 
 
