@@ -83,18 +83,12 @@ def _come_back(stage: Stage, before: Replica) -> None:
 
 def _smallest_reigns(stage: Stage) -> None:
     """The smallest id gets the reign back."""
-    smallest = min(replica.replica for replica in stage.replicas("catalog"))
-
-    def handed_back() -> bool:
-        reign = stage.reign("catalog")
-        return reign is not None and reign.replica == smallest
-
     try:
-        stage.cluster.wait_until(handed_back, HAND_BACK_S, "the smallest id reigns")
+        smallest = stage.wait_handed_back("catalog", HAND_BACK_S)
     except AssertionError as error:
         stage.check("the smallest id reigns again", passed=False, detail=str(error))
     else:
-        stage.check("the smallest id reigns again", passed=True, detail=f"catalog-{smallest}")
+        stage.check("the smallest id reigns again", passed=True, detail=smallest)
 
 
 def primary_crashes(stage: Stage) -> None:

@@ -60,12 +60,7 @@ def _on_its_node(
     silent: list[bool] = []
 
     def strike(name: str) -> None:
-        try:
-            nodes.append(str(stage.cluster.drill(begin, pod=name)["node"]))
-        except DrillError:  # it may be done half
-            with contextlib.suppress(DrillError):
-                stage.cluster.drill(end, pod=name)
-            raise
+        nodes.append(_begin(stage, begin, end, name))
 
     def mend(name: str) -> None:
         try:
@@ -78,17 +73,23 @@ def _on_its_node(
     stage.evidence(f"{begin} silences the pod", sum(silent) == times, told)
 
 
+def _begin(stage: Stage, begin: str, end: str, pod: str) -> str:
+    """Begin a drill on a pod's node; the node. Where it fails it may be done half, so it is ended
+    first. Raises DrillError."""
+    try:
+        return str(stage.cluster.drill(begin, pod=pod)["node"])
+    except DrillError:
+        with contextlib.suppress(DrillError):
+            stage.cluster.drill(end, pod=pod)
+        raise
+
+
 def node_drained(stage: Stage) -> None:
     """Drain the node of the catalog's primary: one replica of a group goes, no second one may."""
     stage.needs(hands.DRAIN_NODE, hands.UNCORDON_NODE, hands.EVICT_POD)
     before = stage.settled_primary("catalog")
     with _Watch(stage.cluster) as watch:
-        try:
-            node = str(stage.cluster.drill(hands.DRAIN_NODE, pod=before.name)["node"])
-        except DrillError:  # it may be done half
-            with contextlib.suppress(DrillError):
-                stage.cluster.drill(hands.UNCORDON_NODE, pod=before.name)
-            raise
+        node = _begin(stage, hands.DRAIN_NODE, hands.UNCORDON_NODE, before.name)
         try:
             after = stage.wait_reign("catalog", before.epoch)
             stage.new_epoch("catalog", before, after)

@@ -134,14 +134,20 @@ class Stage:
     def settled_primary(self, role: str) -> Replica:
         """The reigning replica once the smallest id has its reign back; where that isn't the rule,
         or doesn't come, whoever reigns then. Raises DeadlinePassedError when nobody does."""
+        with contextlib.suppress(DeadlinePassedError):
+            self.wait_handed_back(role, self.options.takeover_s)
+        return self.primary(role)
+
+    def wait_handed_back(self, role: str, deadline_s: float) -> str:
+        """Wait until the smallest id reigns; its name. Raises DeadlinePassedError."""
+        smallest = min(self.replicas(role), key=lambda replica: replica.replica).name
 
         def handed_back() -> bool:
             reign = self.reign(role)
-            return reign is not None and reign.replica == 0
+            return reign is not None and reign.name == smallest
 
-        with contextlib.suppress(DeadlinePassedError):
-            self.cluster.wait_until(handed_back, self.options.takeover_s, f"{role}-0 reigns")
-        return self.primary(role)
+        self.cluster.wait_until(handed_back, deadline_s, "the smallest id reigns")
+        return smallest
 
     def wait_reign(self, role: str, above: int) -> Replica:
         """Wait for a reign of an epoch above `above`. Raises DeadlinePassedError."""
