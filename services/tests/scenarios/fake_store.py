@@ -264,8 +264,14 @@ class FakeStore:
         parts = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         path = unquote(parts.path)
+        if path == "/search" and name == "cache-0":
+            self.processes[name].log.append(f"search,{query['topic']}")
+            return 200, {}, {}
         if path == "/search":
             return self.search(query["topic"])
+        if path == "/query_by_topic":
+            self.processes[name].log.append(f"query_by_topic,{query['topic']}")
+            return 200, {"result": []}, {}
         if path == "/lookup":
             return self.lookup(query["item_number"])
         if path == "/query_by_item":
@@ -350,7 +356,7 @@ class FakeCluster:
         store = FakeStore(bug)
         servers = []
         for process in store.processes.values():
-            if process.role in ("frontend", "catalog"):
+            if process.role != "order":
                 server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(store, process.name))
                 server.daemon_threads = True
                 process.address = f"127.0.0.1:{server.server_address[1]}"

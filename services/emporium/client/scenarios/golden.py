@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from emporium.client.cluster import DeadlinePassedError
+from emporium.client.scenarios import log_marks
 from emporium.client.scenarios.stage import Stage
 
 CLIENT, CACHE = "client", "cache"
@@ -57,9 +58,16 @@ def _names(stage: Stage) -> list[str]:
     return [replica.name for role in roles for replica in stage.replicas(role)]
 
 
+def _marked(stage: Stage) -> tuple[str, ...]:
+    """The roles that log reads; an order group's log is complete when `compare` is through."""
+    return ("cache", "catalog") if stage.cluster.cache_mode() == "server" else ("catalog",)
+
+
 def mark(stage: Stage) -> Marks:
-    """Remember where all logs end."""
+    """Remember where all logs end. Raises DeadlinePassedError when one comes to no end."""
     lengths = {name: len(stage.cluster.logs(name)) for name in _names(stage)}
+    marked = [replica for role in _marked(stage) for replica in stage.replicas(role)]
+    lengths.update(log_marks.mark(stage, marked))
     return Marks(lengths, len(stage.log.lines()))
 
 
@@ -67,7 +75,7 @@ def written(stage: Stage, marks: Marks, *, racing: bool) -> dict[str, list[str]]
     """What the logs got since the marks, by section; `catalog each` by replica, as `catalog-0`."""
     sections: dict[str, list[str]] = {name: [] for name in (CACHE, CATALOG_ALL, ORDER_ALL)}
     for name, length in marks.lengths.items():
-        lines = stage.cluster.logs(name)[length:]
+        lines = log_marks.without(stage.cluster.logs(name)[length:])
         role = name.rsplit("-", 1)[0]
         if role == "catalog":
             sections[name] = [line for line in lines if line.startswith("update,")]
