@@ -14,7 +14,11 @@ option = $(if $(call said,$(1)),$(2) "$(call said,$(1))")
 files = $(foreach file,$(call said,$(1)),$(2) "$(file)")
 switch = $(if $(filter-out 0,$(call said,$(1))),$(2))
 brake = $(if $(filter-out 0,$($(1))),$(2))
-AWS_OPTIONS = $(call option,NAME,--name) $(call option,REGION,--region) \
+unsaid = $(strip $(foreach name,NAME REGION VARS UNLOCK YES VALUES TAG SPREAD,\
+  $(if $(findstring environment,$(origin $(name))),$(name))))
+notice = $(if $(unsaid),$(info Not taken from the environment: $(unsaid). Say it behind make: \
+  make $@ $(firstword $(unsaid))=...))
+AWS_OPTIONS = $(notice)$(call option,NAME,--name) $(call option,REGION,--region) \
   $(call files,VARS,--var-file) $(call option,UNLOCK,--unlock) \
   $(call brake,DRY_RUN,--dry-run) $(call switch,YES,--yes)
 CHART_OPTIONS = $(call files,VALUES,--values) $(call option,TAG,--tag) $(call option,SPREAD,--spread)

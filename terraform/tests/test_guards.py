@@ -81,6 +81,22 @@ def test_a_dry_run_said_before_make_counts(target: str) -> None:
     assert "--dry-run" in done.stdout
 
 
+def test_what_the_environment_says_in_vain_is_told() -> None:
+    """`VARS=x make ...` plans without x, and says so; behind make it counts, silently."""
+    told = "Not taken from the environment: VARS. Say it behind make: make aws-plan VARS=...\n"
+    for before, behind in ((True, False), (False, True)):
+        done = subprocess.run(
+            ["make", "--dry-run", "aws-plan", *(["VARS=x.tfvars"] if behind else [])],
+            cwd=Path(__file__).resolve().parents[2],
+            env={"PATH": os.environ["PATH"], **({"VARS": "x.tfvars"} if before else {})},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        assert (told in done.stdout) is before
+        assert ("--var-file" in done.stdout) is behind
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_a_clusters_name_alone_makes_nothing_ours(said: list[str], known: Any) -> None:
     """Kept volumes and audit logs of somebody's former cluster of that name stay."""
