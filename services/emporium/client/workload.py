@@ -168,6 +168,9 @@ class Load:
                     self._counts[name] += 1
 
     def _mark_gap(self) -> None:
+        """A purchase has succeeded, or the load ends; after its end nobody tries any more."""
+        if self._stop.is_set():
+            return
         with self._lock:
             now = time.monotonic()
             self._longest_gap_s = max(self._longest_gap_s, now - self._last_success)
