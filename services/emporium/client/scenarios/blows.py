@@ -92,10 +92,10 @@ def blow(
     finally:
         if mend is not None:
             mend(before.name)
-    stage.wait_healthy()
+    after = next(r for r in stage.wait_healthy() if r.name == before.name)
     stage.go_on_buying(1)
     gap = longest_gap_s(stage.recorder.operations(), struck, now_ns())
-    return gap, before, stage.replica(before.name)
+    return gap, before, after
 
 
 def repeat(

@@ -168,9 +168,9 @@ def _rolled(stage: Stage, roll: Callable[[], object], *needs: str) -> None:
     stage.all_answered = True
     before = stage.cluster.replicas()
     roll()
-    stage.wait_healthy()
+    now = {replica.name: replica for replica in stage.wait_healthy()}
     for replica in before:
-        stage.new_process(replica, stage.replica(replica.name))
+        stage.new_process(replica, now[replica.name])
     stage.go_on_buying()
 
 
@@ -255,7 +255,9 @@ def _tell_answers(stage: Stage, what: str, token: str, wanted: int) -> None:
 def api_outage(stage: Stage) -> None:
     """Stop Kubernetes' API server for a while: the store sells on, for it doesn't ask it."""
     stage.needs(hands.API_OUTAGE)
-    before = {r.name: (r.process, r.epoch) for r in stage.cluster.replicas()}
+    for role in GROUPS:  # a reign that is given back meanwhile isn't the outage's doing
+        stage.settled_primary(role)
+    before = {r.name: (r.process, r.epoch) for r in stage.wait_healthy()}
     outage = _Aside(lambda: stage.cluster.drill(hands.API_OUTAGE, seconds=str(OUTAGE_S)))
     silent = _first_silence(stage, outage)
     stage.evidence("the API server is silent", silent, "a list of the pods isn't answered")
@@ -263,8 +265,7 @@ def api_outage(stage: Stage) -> None:
     still = not stage.cluster.reachable()
     stage.evidence("purchases while it is silent", still, f"{stage.options.during}, silent after")
     outage.wait()
-    stage.wait_healthy()
-    after = {r.name: (r.process, r.epoch) for r in stage.cluster.replicas()}
+    after = {r.name: (r.process, r.epoch) for r in stage.wait_healthy()}
     changed = [name for name, told in after.items() if told != before.get(name)]
     stage.check("no replica and no reign changed", not changed, ", ".join(changed))
 
@@ -315,6 +316,7 @@ def scaled(stage: Stage) -> None:
     """`kubectl scale` up and down: the voters are in the log, so it does no harm."""
     stage.needs(hands.SCALE)
     counts = {role: len(stage.replicas(role)) for role in ("catalog", "frontend", "order")}
+    now: list[Replica] = []
     for role, steps in (("catalog", (2, 0, -1, 0)), ("frontend", (1, 0)), ("order", (1, 0))):
         seen: list[int] = []
         try:
@@ -323,11 +325,11 @@ def scaled(stage: Stage) -> None:
                 stage.go_on_buying()
         finally:
             stage.cluster.drill(hands.SCALE, role=role, replicas=str(counts[role]))
-        stage.wait_healthy()
+        now = stage.wait_healthy()
         told = " → ".join(map(str, seen))
         wanted = [counts[role] + step for step in steps]
         stage.evidence(f"{role} had so many pods, each started", seen == wanted, told)
-    voters = {role: sum(r.voter for r in stage.replicas(role)) for role in GROUPS}
+    voters = {role: sum(r.voter for r in now if r.role == role) for role in GROUPS}
     wanted_voters = {role: counts[role] for role in GROUPS}
     stage.check("the voters are those of before", voters == wanted_voters, f"{voters}")
 
@@ -339,8 +341,9 @@ def _scale(stage: Stage, role: str, count: int) -> int:
     found: dict[str, bool] = {}
 
     def there() -> bool:
-        found.clear()
-        found.update(stage.cluster.pods(role))
+        with contextlib.suppress(DrillError):  # not listed just now
+            found.clear()
+            found.update(stage.cluster.pods(role))
         return len(found) == count and all(found.values())
 
     what = f"{role} has {count} pods, and each has been started"

@@ -176,16 +176,22 @@ class Stage:
         self.cluster.wait_until(some, self.options.healthy_s, f"{role} has a healthy backup")
         return found
 
-    def wait_healthy(self, *names: str) -> None:
-        """Wait until these processes (default: all) are up, voters, caught up and serve."""
+    def wait_healthy(self, *names: str) -> list[Replica]:
+        """Wait until these processes (default: all) are up, voters, caught up and serve; how they
+        are then, by that very reading: in another one somebody may be too slow to answer."""
+        chosen: list[Replica] = []
+        ailing: list[str] = []
 
         def healthy() -> bool:
-            return not self._ailing(names)
+            chosen[:] = [r for r in self.cluster.replicas() if not names or r.name in names]
+            ailing[:] = _ailing(chosen)
+            return not ailing
 
         try:
             self.cluster.wait_until(healthy, self.options.healthy_s, "everything is healthy")
         except AssertionError as error:
-            raise type(error)(f"{error}: {', '.join(self._ailing(names))} isn't") from error
+            raise type(error)(f"{error}: {', '.join(ailing)} isn't") from error
+        return chosen
 
     def wait_equal(self, role: str) -> None:
         """Wait until all running replicas of a group have applied the same entries."""
@@ -195,21 +201,12 @@ class Stage:
             f"the {role} replicas are equal",
         )
 
-    def _ailing(self, names: tuple[str, ...]) -> list[str]:
-        chosen = [r for r in self.cluster.replicas() if not names or r.name in names]
-        ailing = [replica.name for replica in chosen if not replica.healthy]
-        for role in GROUPS:
-            group = [r for r in chosen if r.role == role]
-            if len(group) > 1 and not any(r.reigning for r in group):
-                ailing.append(f"{role}'s reign")
-        return ailing
-
     def start_again(self, *names: str) -> list[Replica]:
         """Start processes that don't run and wait until they are healthy; how they are then."""
         for name in names:
             self.cluster.start(name)
-        self.wait_healthy(*names)
-        return [self.replica(name) for name in names]
+        now = {replica.name: replica for replica in self.wait_healthy(*names)}
+        return [now[name] for name in names]
 
     def all_gone(self, victims: Sequence[Replica]) -> None:
         """Evidence that these processes have ended; their successors may run by now."""
@@ -234,3 +231,13 @@ class Stage:
             after.epoch > before.epoch,
             f"{before.name} in epoch {before.epoch} → {after.name} in epoch {after.epoch}",
         )
+
+
+def _ailing(chosen: Sequence[Replica]) -> list[str]:
+    """What these processes lack to be healthy."""
+    ailing = [replica.name for replica in chosen if not replica.healthy]
+    for role in GROUPS:
+        group = [r for r in chosen if r.role == role]
+        if len(group) > 1 and not any(r.reigning for r in group):
+            ailing.append(f"{role}'s reign")
+    return ailing

@@ -41,8 +41,7 @@ def pause_primary(stage: Stage) -> None:
         _pause(stage, before, others)
     finally:
         stage.cluster.heal()
-    stage.wait_healthy()
-    zombie = stage.replica(before.name)
+    zombie = next(r for r in stage.wait_healthy() if r.name == before.name)
     stage.evidence(
         "the paused process itself came back",
         (zombie.pid, zombie.process) == (before.pid, before.process),
