@@ -30,7 +30,7 @@ def build(_settings: object) -> Callable[[dict[str, Any], Start], Iterable[bytes
 
     def leave() -> None:
         log.info("hand-over begins")
-        handed_over.wait(5)
+        handed_over.wait(20)
         log.info("hand-over ends")
 
     PROCESS.on_leave(leave)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from emporium.local import ports
 from emporium.runtime import serve
 from emporium.runtime.errors import SettingsError
 from emporium.runtime.settings import read
@@ -24,21 +25,12 @@ from tests.waiting import eventually
 SERVICES = Path(__file__).parents[2]
 
 
-def free_port() -> int:
-    """A port that was free a moment ago, low enough for those above it."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = int(server.getsockname()[1])
-        if port < 60_000:
-            return port
-
-
 class Served:
     """A stub role as a process."""
 
     def __init__(self, folder: Path, role: str, **environ: str) -> None:
         """Started; perhaps not yet answering."""
-        self.port = free_port()
+        self.port = ports.free_base("127.0.0.1", [0])
         self.log = folder / "log"
         self.home = folder
         addresses = ",".join(f"127.0.0.1:{self.port + n}" for n in range(3))
@@ -126,7 +118,7 @@ def test_sigterm_hands_over_while_the_replica_still_answers(tmp_path: Path) -> N
 
 def test_a_frontend_stays_open_for_a_while_after_sigterm(tmp_path: Path) -> None:
     """Clients that don't know yet are answered."""
-    with served(tmp_path, "frontend", STUB_LINGER_MS="700") as frontend:
+    with served(tmp_path, "frontend", STUB_LINGER_MS="4000") as frontend:
         frontend.worker()
         frontend.get("/hand-over")
         frontend.process.terminate()
@@ -165,7 +157,7 @@ def test_the_worker_dies_with_its_master(tmp_path: Path) -> None:
     with served(tmp_path, "catalog") as replica:
         pid = replica.worker()
         replica.process.kill()
-        eventually(lambda: not alive(pid), "the worker's end", timeout_s=2)
+        eventually(lambda: not alive(pid), "the worker's end")
 
 
 def test_a_fatal_error_ends_worker_and_master_with_one_line(tmp_path: Path) -> None:
