@@ -74,8 +74,11 @@ def main() -> None:
         sys.exit(4)
     if "deaf" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A worker that answers already must not make anybody signal a master that isn't ready yet.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     worker = os.fork()
     if worker == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _work()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -84,6 +87,7 @@ def main() -> None:
 
     if "deaf" not in sys.argv:
         signal.signal(signal.SIGTERM, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.waitpid(worker, 0)
 
 
