@@ -60,8 +60,8 @@ def test_a_group_is_rolled_to_a_newer_message_version_and_back() -> None:
     settings = (("LOG_LEVEL", "debug"),)
     with LocalCluster.fresh(counts, cache_mode="off", settings=settings) as cluster:
         assert rolled(cluster, NEWER) == [1, 2, 3]
-        log = cluster.folder.log("catalog-2").read_text()
-        assert "a stream with catalog-1: message version 2" in log
+        log, line = cluster.folder.log("catalog-2"), "a stream with catalog-1: message version 2"
+        eventually(lambda: line in log.read_text(), line)
         # Frontend and order stay as they were, so that everybody speaks 1 with somebody.
         eventually(lambda: version_of(cluster, "catalog-2") == 1, "the frontend's stream, with 1")
         assert rolled(cluster, SERVE) == [4, 5, 6]

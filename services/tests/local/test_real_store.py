@@ -101,7 +101,7 @@ def test_kill_the_primary_and_take_it_back(start_up: StartUp, folder: DataFolder
     up = start_up(folder)
     data = ["--data", str(folder.root)]
     assert buy(folder) == 1
-    assert reigning(folder, "catalog") == "catalog-0"
+    eventually(lambda: reigning(folder, "catalog") == "catalog-0", "the first one reigns")
     key = Launcher.running(folder).keys()["catalog-0"]
     run_apart("kill", "catalog-0", *data)
     assert not processes.alive(key)
