@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 from emporium.client.cluster import DrillError, Replica
-from emporium.client.scenarios import operations
+from emporium.client.scenarios import operations, runner
 from tests.scenarios.fake_store import FakeCluster
 from tests.scenarios.healing_cluster import HealingCluster
 from tests.scenarios.test_log_marks import stage_of
+from tests.scenarios.test_scenarios import QUICK
+
+
+class Forgetful(FakeCluster):
+    """A replica's notes can be read every other time."""
+
+    def notes(self, name: str) -> dict[str, int]:
+        """Something, or nothing."""
+        reads = self.__dict__.setdefault("reads", dict.fromkeys(self.store.processes, 0))
+        reads[name] += 1
+        return {"reign_heard": 1, **super().notes(name)} if reads[name] % 2 else {}
 
 
 class Busy(FakeCluster):
@@ -50,3 +61,12 @@ def test_pods_that_are_not_listed_once_are_asked_for_again(
     with HealingCluster.open() as cluster:
         assert operations._scale(stage_of(cluster, tmp_path), "catalog", 5) == 5
     assert len(asked) == 2
+
+
+def test_notes_that_cannot_be_read_are_no_notes(tmp_path: Path) -> None:
+    """What was refused before counts as before, and what was seen once was seen."""
+    with Forgetful.open() as cluster:
+        cluster.store.processes["catalog-1"].notes["old_epoch_refused"] = 5
+        (result,) = runner.run(cluster, ["12"], tmp_path, lambda _line: None, QUICK).results
+    (found,) = [each for each in result.evidence if "zombie" in each.name]
+    assert (found.passed, found.detail) == (True, "1 refused")

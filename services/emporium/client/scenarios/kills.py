@@ -9,7 +9,7 @@ from emporium.client.scenarios.stage import NotPossibleError, Stage
 def order_primary(stage: Stage) -> None:
     """Kill -9 of the order primary: another takes over, and it comes back."""
     stage.needs(KILL)
-    before = stage.primary("order")
+    before = stage.settled_primary("order")
     stage.cluster.kill(before.name)
     stage.new_epoch("order", before, stage.wait_reign("order", before.epoch))
     stage.go_on_buying()
@@ -50,7 +50,7 @@ def everything_at_once(stage: Stage) -> None:
 def both_primaries(stage: Stage) -> None:
     """Kill -9 of the catalog's and the order's primary at once."""
     stage.needs(KILL)
-    before = {role: stage.primary(role) for role in GROUPS}
+    before = {role: stage.settled_primary(role) for role in GROUPS}
     stage.cluster.kill_all([victim.name for victim in before.values()])
     stage.all_gone(list(before.values()))
     for role, victim in before.items():

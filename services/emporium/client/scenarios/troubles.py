@@ -14,15 +14,15 @@ from emporium.client.store import Bought, Refused, Result, Store, new_request_id
 STORM_CLIENTS = 10
 STORM_CALLS = 8
 BETWEEN = 5
-ZOMBIE_S = 5.0
 REFUSED_NOTE = "old_epoch_refused"
 HELD_BACK_MS = 300.0
 """Below the failure timeout and above the heartbeat interval of the default settings."""
 
 
-def _refused(stage: Stage, names: list[str]) -> int:
-    """How many messages of an older epoch these replicas have refused."""
-    return sum(stage.cluster.notes(name).get(REFUSED_NOTE, 0) for name in names)
+def _refused(stage: Stage, names: list[str]) -> dict[str, int]:
+    """How many messages of an older epoch each of these replicas has refused, if it tells."""
+    told = {name: stage.cluster.notes(name) for name in names}
+    return {name: notes.get(REFUSED_NOTE, 0) for name, notes in told.items() if notes}
 
 
 def pause_primary(stage: Stage) -> None:
@@ -32,7 +32,7 @@ def pause_primary(stage: Stage) -> None:
     it when it runs on as a zombie.
     """
     stage.needs(PAUSE, CUT)
-    before = stage.primary("catalog")
+    before = stage.settled_primary("catalog")
     others = [r.name for r in stage.replicas("catalog") if r.name != before.name]
     try:
         for other in others:
@@ -56,7 +56,19 @@ def pause_primary(stage: Stage) -> None:
 
 def _pause(stage: Stage, before: Replica, others: list[str]) -> None:
     """Pause the primary until another reigns, and wait for a message of its old epoch."""
-    noted = _refused(stage, others)
+    noted: dict[str, int] = {}
+    found: dict[str, int] = {}
+
+    def told() -> bool:
+        noted.update(_refused(stage, others))
+        return len(noted) == len(others)
+
+    def more() -> bool:
+        found.update(_refused(stage, others))
+        return any(count > noted.get(name, 0) for name, count in found.items())
+
+    with contextlib.suppress(DeadlinePassedError):  # one that has noted nothing yet
+        stage.cluster.wait_until(told, stage.options.settle_s, "all others tell their notes")
     stage.cluster.pause(before.name)
     try:
         after = stage.wait_reign("catalog", before.epoch)
@@ -66,8 +78,8 @@ def _pause(stage: Stage, before: Replica, others: list[str]) -> None:
         stage.cluster.resume(before.name)
     with contextlib.suppress(DeadlinePassedError):  # the evidence will say so
         what = "a message of the zombie is refused"
-        stage.cluster.wait_until(lambda: _refused(stage, others) > noted, ZOMBIE_S, what)
-    refused = _refused(stage, others) - noted
+        stage.cluster.wait_until(more, stage.options.settle_s, what)
+    refused = sum(count - noted.get(name, 0) for name, count in found.items())
     stage.evidence("messages of the zombie are refused", refused, f"{refused} refused")
 
 
@@ -127,7 +139,7 @@ def one_way_cuts(stage: Stage) -> None:
     """Cut the catalog's primary off, first what it sends, then what it hears: a new reign."""
     stage.needs(CUT)
     for outward in (True, False):
-        before = stage.primary("catalog")
+        before = stage.settled_primary("catalog")
         others = [r for r in stage.replicas("catalog") if r.name != before.name]
         try:
             for other in others:
