@@ -139,10 +139,10 @@ def test_a_wait_says_what_it_waited_for_and_where_to_look(tmp_path: Path) -> Non
 def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
     """After its deadline neither the program nor what it started is there."""
     file = tmp_path / "pid"
-    with pytest.raises(ClusterError, match=r"not done within 0\.5 s: sh -c"):
-        processes.run(["sh", "-c", f"sleep 60 & echo $! > {file}; wait"], 0.5)
+    with pytest.raises(ClusterError, match="not done within 3 s: sh -c"):
+        processes.run(["sh", "-c", f"sleep 60 & echo $! > {file}; wait"], 3)
     child = int(file.read_text())
-    processes.wait_for("the child's end", 5, lambda: is_gone(child), Path(os.devnull))
+    processes.wait_for("the child's end", 30, lambda: is_gone(child), Path(os.devnull))
 
 
 def test_a_failure_tells_the_program_s_own_words() -> None:
@@ -155,7 +155,7 @@ def test_a_program_joins_the_register_before_it_becomes_itself(tmp_path: Path) -
     """The process that is registered is the program itself; without a register it never runs."""
     ran = tmp_path / "ran"
     processes.spawn(["touch", ran], tmp_path / "procs", tmp_path / "log")
-    processes.wait_for("the program", 10, ran.exists, tmp_path / "log")
+    processes.wait_for("the program", 30, ran.exists, tmp_path / "log")
     assert (tmp_path / "procs").read_text().strip().isdecimal()
     ran.unlink()
     with pytest.raises(ClusterError, match="not started: touch"):
