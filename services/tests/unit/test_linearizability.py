@@ -176,14 +176,14 @@ def big_history(count: int, width: int) -> tuple[list[Operation], int]:
 def test_twenty_thousand_operations_take_seconds() -> None:
     """A large history of one item is decided fast, right and wrong."""
     history, initial = big_history(20_000, 10)
-    began = time.monotonic()
+    began = time.process_time()
     assert check(history, {ITEM: initial}, orders_of(history)) == []
     position = next(i for i in range(10_000, 20_000) if history[i].kind == READ)
     history[position] = replace(history[position], stock=history[position].stock + 40)
     violations = check(history, {ITEM: initial}, orders_of(history))
     assert len(violations) == 1
     assert len(violations[0].part) < 45
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_shows_the_shortest_bad_part_of_a_stale_read() -> None:
