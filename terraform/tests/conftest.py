@@ -120,7 +120,7 @@ class Checkout:
         return subprocess.Popen(
             [sys.executable, "terraform/aws.py", verb, "--name", self.name, *words],
             cwd=self.root,
-            env=self.environment | self.extra,
+            env=self.environment | {"PYTHONUNBUFFERED": "1"} | self.extra,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -170,6 +170,7 @@ def test_whatever_is_interrupted_can_be_taken_down(checkout: Checkout, stand_in:
 def test_what_a_killed_apply_leaves_is_named(checkout: Checkout, stand_in: StandIn) -> None:
     """What was made since Terraform last wrote its state is in none; its tag still finds it."""
     checkout.name = "killed"
+    checkout.extra["TF_STATE_PERSIST_INTERVAL"] = "3600"  # it writes every 20 s otherwise
     interrupt(checkout, "up", VPC_IS_MADE, signal.SIGKILL)
     vpcs = [arn for arn in stand_in.tagged(checkout.name) if ":vpc/" in arn]
     assert vpcs
