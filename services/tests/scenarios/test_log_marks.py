@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from emporium.client.cluster import DeadlinePassedError
 from emporium.client.report import PASSED, ScenarioResult
-from emporium.client.scenarios import log_marks, runner
+from emporium.client.scenarios import crashes, log_marks, runner
 from emporium.client.scenarios.stage import Stage
 from emporium.client.store import Bought
 from tests.scenarios.fake_store import FakeCluster
+from tests.scenarios.healing_cluster import HealingCluster
 from tests.scenarios.test_scenarios import QUICK
 
 UPDATE = "update,4,na,-1"
@@ -28,6 +30,16 @@ class LateLogs(FakeCluster):
         seen = self.__dict__.setdefault("seen", {}).setdefault(name, [])
         seen.append(super().logs(name))
         return list(seen[-1 - self.readings]) if len(seen) > self.readings else []
+
+
+class LostLogs(FakeCluster):
+    """Every other reading of a log gives nothing: the API server was too busy."""
+
+    def logs(self, name: str) -> list[str]:
+        """All, or nothing."""
+        readings = self.__dict__.setdefault("readings", dict.fromkeys(self.store.processes, 0))
+        readings[name] += 1
+        return super().logs(name) if readings[name] % 2 else []
 
 
 class DoubleLogs(FakeCluster):
@@ -74,6 +86,35 @@ def test_scenarios_pass_on_late_logs(tmp_path: Path) -> None:
     with LateLogs.open() as cluster:
         report = runner.run(cluster, ["1-8"], tmp_path, lambda _line: None, QUICK)
     assert {result.verdict for result in report.results} == {PASSED}, report.to_text()
+
+
+def test_a_log_that_cannot_be_read_once_says_nothing_of_the_updates(tmp_path: Path) -> None:
+    """They are counted in one that can be read."""
+    with LostLogs.open() as cluster:
+        (result,) = runner.run(cluster, ["7"], tmp_path, lambda _line: None, QUICK).results
+    assert [found for found in result.checks if "logs each update" in found.name][0].passed, result
+
+
+def test_a_crash_hits_a_whole_store(tmp_path: Path) -> None:
+    """A pod that still comes back from the scenario before is no reason to kill another one."""
+    with HealingCluster.open() as cluster:
+        assert isinstance(cluster, HealingCluster)
+        away: list[list[str]] = []
+        kill = cluster.kill
+
+        def noted(name: str, signal: int = 9) -> None:
+            group = [p for p in cluster.store.processes.values() if p.role == "catalog"]
+            away.append([p.name for p in group if not cluster.store.able(p.name)])
+            kill(name, signal)
+
+        cluster.kill = noted  # type: ignore[method-assign]
+        stage = stage_of(cluster, tmp_path)
+        cluster.pause("catalog-1")  # it runs, and doesn't answer yet
+        back = threading.Timer(0.5, cluster.resume, ("catalog-1",))
+        back.start()
+        crashes.primary_recovers(stage)
+        back.join()
+    assert away == [[]]
 
 
 def test_an_update_that_is_logged_twice_is_seen(tmp_path: Path) -> None:
