@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from emporium.client.cluster import DeadlinePassedError
 from emporium.client.report import PASSED, ScenarioResult
-from emporium.client.scenarios import crashes, log_marks, runner
+from emporium.client.scenarios import Options, crashes, log_marks, runner
 from emporium.client.scenarios.stage import Stage
 from emporium.client.store import Bought
 from tests.scenarios.fake_store import FakeCluster
@@ -18,6 +19,7 @@ from tests.scenarios.healing_cluster import HealingCluster
 from tests.scenarios.test_scenarios import QUICK
 
 UPDATE = "update,4,na,-1"
+PATIENT = dataclasses.replace(QUICK, settle_s=20)  # where lines come late, and do come
 
 
 class LateLogs(FakeCluster):
@@ -50,10 +52,10 @@ class DoubleLogs(FakeCluster):
         return [one for line in super().logs(name) for one in [line] * (1 + line.startswith("upd"))]
 
 
-def stage_of(cluster: FakeCluster, output: Path) -> Stage:
+def stage_of(cluster: FakeCluster, output: Path, options: Options = PATIENT) -> Stage:
     """A scenario's view of the store."""
     result = ScenarioResult(5, "primary-crash", "")
-    return Stage(cluster, QUICK, result, output, lambda _line: None)
+    return Stage(cluster, options, result, output, lambda _line: None)
 
 
 def test_a_mark_comes_after_all_that_was_done(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_a_log_that_says_nothing_has_no_mark(tmp_path: Path) -> None:
     with LateLogs.open() as cluster:
         assert isinstance(cluster, LateLogs)
         cluster.readings = 10_000
-        stage = stage_of(cluster, tmp_path)
+        stage = stage_of(cluster, tmp_path, QUICK)
         with pytest.raises(DeadlinePassedError, match="catalog-0 has logged a read"):
             log_marks.mark(stage, stage.replicas("catalog"))
 
@@ -84,15 +86,16 @@ def test_a_log_that_says_nothing_has_no_mark(tmp_path: Path) -> None:
 def test_scenarios_pass_on_late_logs(tmp_path: Path) -> None:
     """Golden logs and counted updates are of the scenario itself, after others of its kind."""
     with LateLogs.open() as cluster:
-        report = runner.run(cluster, ["1-8"], tmp_path, lambda _line: None, QUICK)
+        report = runner.run(cluster, ["1-8"], tmp_path, lambda _line: None, PATIENT)
     assert {result.verdict for result in report.results} == {PASSED}, report.to_text()
 
 
 def test_a_log_that_cannot_be_read_once_says_nothing_of_the_updates(tmp_path: Path) -> None:
     """They are counted in one that can be read."""
     with LostLogs.open() as cluster:
-        (result,) = runner.run(cluster, ["7"], tmp_path, lambda _line: None, QUICK).results
-    assert [found for found in result.checks if "logs each update" in found.name][0].passed, result
+        (result,) = runner.run(cluster, ["7"], tmp_path, lambda _line: None, PATIENT).results
+    (found,) = [each for each in result.checks if "logs each update" in each.name]
+    assert found.passed, result
 
 
 def test_a_crash_hits_a_whole_store(tmp_path: Path) -> None:
