@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emporium.client.cluster import DrillError, Replica
-from emporium.client.scenarios import operations, runner
-from tests.scenarios.fake_store import FakeCluster
+from emporium.client.scenarios import operations, runner, shopping
+from tests.scenarios.fake_store import FakeCluster, FakeStore, Reply
 from tests.scenarios.healing_cluster import HealingCluster
 from tests.scenarios.test_log_marks import stage_of
 from tests.scenarios.test_scenarios import QUICK
@@ -67,6 +68,55 @@ def test_notes_that_cannot_be_read_are_no_notes(tmp_path: Path) -> None:
     """What was refused before counts as before, and what was seen once was seen."""
     with Forgetful.open() as cluster:
         cluster.store.processes["catalog-1"].notes["old_epoch_refused"] = 5
-        (result,) = runner.run(cluster, ["12"], tmp_path, lambda _line: None, QUICK).results
+        options = dataclasses.replace(QUICK, settle_s=20)
+        (result,) = runner.run(cluster, ["12"], tmp_path, lambda _line: None, options).results
     (found,) = [each for each in result.evidence if "zombie" in each.name]
     assert (found.passed, found.detail) == (True, "1 refused")
+
+
+def test_reads_are_counted_while_nobody_comes_or_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that comes back among them gets some, and was dead when they began."""
+    search = FakeStore.search
+    reads: list[str] = []
+
+    def comes_back(store: FakeStore, topic: str) -> Reply:
+        reads.append(topic)
+        if len(reads) == shopping.EVEN_READS // 2:
+            store.processes["catalog-0"].paused = False
+        return search(store, topic)
+
+    monkeypatch.setattr(FakeStore, "search", comes_back)
+    with FakeCluster.open() as cluster:
+        cluster.pause("catalog-0")
+        stage = stage_of(cluster, tmp_path)
+        shopping.check_even_load(stage)
+    (found,) = stage.result.checks
+    assert found.passed, found.detail
+    assert len(reads) == 2 * shopping.EVEN_READS
+
+
+def test_a_replica_that_cannot_say_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two reigns it refuses; a stock that it has said counts."""
+    answer = FakeStore.answer
+    asked: list[str] = []
+
+    def refuses_once(store: FakeStore, name: str, method: str, target: str, *rest: Any) -> Reply:
+        asked.append(target)
+        if "query_by_item" in target and len(asked) <= 2:
+            return 503, {}, {}
+        return answer(store, name, method, target, *rest)
+
+    monkeypatch.setattr(FakeStore, "answer", refuses_once)
+    with FakeCluster.open() as cluster:
+        stage = stage_of(cluster, tmp_path)
+        store = stage.store()
+        for stock in (shopping.STOCKS["1"], 99):
+            shopping.check_stock_everywhere(stage, store, "1", stock)
+        store.close()
+    right, wrong = stage.result.checks
+    assert (right.passed, wrong.passed) == (True, False), right.detail
+    assert len(asked) == 2 + 3 + 3
