@@ -219,7 +219,9 @@ def prepare(stage: Stage, books: Books, *, someone_may_be_dead: bool) -> tuple[d
     """Everything is up and at rest; the stock and the number of orders before the scenario."""
     if not someone_may_be_dead:
         down = [r.name for r in stage.cluster.replicas() if not r.pid and not r.process]
-        stage.start_again(*down) if down else stage.wait_healthy()
+        if down:
+            stage.start_again(*down)
+        stage.wait_healthy()
     return stock_before(stage, books)
 
 
