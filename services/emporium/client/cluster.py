@@ -157,7 +157,8 @@ class Cluster(Protocol):
         tried all."""
 
     def logs(self, name: str) -> list[str]:
-        """The operation log of a process since the store's first start, line by line."""
+        """The operation log of a process since the store's first start, line by line. Raises
+        DrillError when it can't be read."""
 
     def notes(self, name: str) -> dict[str, int]:
         """How often what has happened in a process, by event; empty when it doesn't answer."""

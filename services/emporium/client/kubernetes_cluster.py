@@ -14,7 +14,7 @@ import json
 import re
 import socket
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from emporium.client import hands
 from emporium.client.cluster import (
@@ -43,8 +43,22 @@ NOT_OPERATIONS: Final = re.compile(r"time=|\[\d{4}-")
 """How lines of the structured log and of gunicorn begin; a pod's log has them all."""
 
 
+SILENT_S: Final = 30.0
+"""So long may the API server be too busy to answer before that counts."""
+
+REFUSALS: Final = (400, 401, 403, 404, 409, 422)
+"""HTTP statuses; with others the API server, or a kubelet behind it, is in trouble itself."""
+
+T = TypeVar("T")
+
+
+class RefusedError(OSError):
+    """The API server has answered, and it says no: there is no such pod, or it's another one."""
+
+
 class PodApi(Protocol):
-    """What is asked of the API server. All raise OSError when it doesn't answer or refuses."""
+    """What is asked of the API server. All raise RefusedError when it says no, and OSError when it
+    doesn't answer."""
 
     def pods(self) -> list[dict[str, Any]]:
         """The pods of this namespace, as JSON objects."""
@@ -156,19 +170,54 @@ class KubernetesCluster(HttpCluster):
         if not before.running:
             raise DrillError(f"{name} doesn't run")
         pod = f"{self._store}-{name}"
-        try:
-            self._api.delete(pod, self._uids[pod], GRACE_S[signal])
-        except OSError as error:
-            raise DrillError(f"{name} isn't deleted: {error}") from error
+        self._delete(pod, self._uids[pod], GRACE_S[signal])
         self._wait_gone(before)
+
+    def _delete(self, pod: str, uid: str, grace_s: int | None) -> None:
+        """Where it isn't known whether a try was heard, the next one may find its work done."""
+        tries = 0
+
+        def delete() -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                self._api.delete(pod, uid, grace_s)
+            except RefusedError:
+                if tries == 1:
+                    raise
+
+        self._patiently(delete, f"{pod} isn't deleted")
+
+    def _patiently(self, act: Callable[[], T], trouble: str) -> T:
+        """Ask the API server, again while it is silent. Raises DrillError, with the trouble."""
+        found: list[T] = []
+        silence: list[OSError] = []
+
+        def answered() -> bool:
+            try:
+                found.append(act())
+            except RefusedError:
+                raise
+            except OSError as error:
+                silence[:] = [error]
+            return bool(found)
+
+        try:
+            wait_until(answered, SILENT_S, "the API server answers", POLL_S)
+        except (RefusedError, DeadlinePassedError) as error:
+            why = [str(each) for each in (error, *silence)]
+            raise DrillError(f"{trouble}: {'; '.join(why)}") from error
+        return found[0]
 
     def _wait_gone(self, before: Member) -> None:
         """A pod deleted by force is gone from the list before its process is."""
 
         def gone() -> bool:
-            return self.member(before.name).process != before.process and not _listens(
-                before.health
-            )
+            now = self.member(before.name)
+            if now.process == before.process:
+                return False
+            inherited = now.running and now.health == before.health  # its successor listens there
+            return inherited or not _listens(before.health)
 
         try:
             wait_until(gone, GONE_S, f"{before.name} is gone")
@@ -197,10 +246,10 @@ class KubernetesCluster(HttpCluster):
         """`scale` (role, replicas) by the API server, everything else by the hands."""
         if verb != hands.SCALE:
             return self._ask(verb, **about)
-        try:
-            self._api.scale(f"{self._store}-{about['role']}", int(about["replicas"]))
-        except OSError as error:
-            raise DrillError(f"{about['role']} isn't scaled: {error}") from error
+        statefulset, replicas = f"{self._store}-{about['role']}", int(about["replicas"])
+        self._patiently(
+            lambda: self._api.scale(statefulset, replicas), f"{about['role']} isn't scaled"
+        )
         return {"ok": True, **about}
 
     def pods(self, role: str) -> dict[str, bool]:
@@ -211,10 +260,7 @@ class KubernetesCluster(HttpCluster):
         return {name: found[name] for name in sorted(found) if pattern.fullmatch(name)}
 
     def _list(self) -> list[dict[str, Any]]:
-        try:
-            return self._api.pods()
-        except OSError as error:
-            raise DrillError(f"the pods can't be listed: {error}") from error
+        return self._patiently(self._api.pods, "the pods can't be listed")
 
     def _ask(self, verb: str, **about: str) -> dict[str, Any]:
         if verb not in self._able:
@@ -222,11 +268,16 @@ class KubernetesCluster(HttpCluster):
         return self._mailbox.ask(verb, about)
 
     def logs(self, name: str) -> list[str]:
-        """The operation log of the process that runs now; empty when none does."""
-        try:
-            text = self._api.log(f"{self._store}-{name}")
-        except OSError:
-            return []
+        """The operation log of the process that runs now; empty when none does. Raises DrillError
+        when the API server is silent, which says nothing of the log."""
+
+        def log() -> str:
+            try:
+                return self._api.log(f"{self._store}-{name}")
+            except RefusedError:
+                return ""
+
+        text = self._patiently(log, f"the log of {name} can't be read")
         return [line for line in text.splitlines() if not NOT_OPERATIONS.match(line)]
 
     def wait_until(self, condition: Callable[[], object], deadline_s: float, what: str) -> None:
@@ -342,7 +393,8 @@ def _as_os_error() -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise OSError(f"the API server says {error.status} {error.reason}") from error
+        told = f"the API server says {error.status} {error.reason}"
+        raise (RefusedError if error.status in REFUSALS else OSError)(told) from error
     except HTTPError as error:
         raise OSError(f"the API server doesn't answer: {error}") from error
     except (ValueError, KeyError) as error:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from emporium.client import hands, job
+from emporium.client import hands, job, kubernetes_cluster
 from emporium.client.cluster import CUT, KILL, LOSE_DISK, PAUSE, DrillError
 from emporium.client.conservation import Finding
-from emporium.client.kubernetes_cluster import KubernetesCluster
+from emporium.client.kubernetes_cluster import KubernetesCluster, RefusedError
 from emporium.client.report import Report, ScenarioResult
 from emporium.runtime import settings
 from emporium.runtime.settings import ClientSettings
@@ -96,6 +96,7 @@ class PretendedApi:
     def __init__(self, health: int) -> None:
         self.health = health
         self.silent = False
+        self.busy = 0  # so many answers come too late
         self.deleted: list[tuple[str, str, int | None]] = []
         self.scaled: list[tuple[str, int]] = []
         self.uids = {f"shop-{name}": "a" * 8 for name in ("catalog-0", "frontend-0", "cache-0")}
@@ -121,13 +122,21 @@ class PretendedApi:
 
     def delete(self, pod: str, uid: str, grace_s: int | None) -> None:
         if self.uids[pod] != uid:
-            raise OSError("409 Conflict")
+            raise RefusedError("409 Conflict")
         self.deleted.append((pod, uid, grace_s))
         self.uids[pod] = "b" * 8
+        self._take_time()
+
+    def _take_time(self) -> None:
+        """What was asked is done, and its answer comes too late."""
+        if self.busy:
+            self.busy -= 1
+            raise OSError("timed out")
 
     def log(self, pod: str) -> str:
+        self._take_time()
         if pod in self.waiting:
-            raise OSError("no container")
+            raise RefusedError("no container")
         return "time=2026-01-01T00:00:00Z level=info\nquery_by_item,2\n[2026-01-01 00:00:00] up\n"
 
     def scale(self, statefulset: str, replicas: int) -> None:
@@ -191,8 +200,9 @@ def test_killing_is_deleting_this_very_pod(tmp_path: Path) -> None:
             cluster.kill("catalog-7")
 
 
-def test_a_silent_api_server_hides_no_pod(tmp_path: Path) -> None:
+def test_a_silent_api_server_hides_no_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The members are as they last were; what needs the API server says that it is silent."""
+    monkeypatch.setattr(kubernetes_cluster, "SILENT_S", 0.0)
     with pretended(tmp_path) as (cluster, api):
         before = cluster.members()
         assert cluster.reachable()
@@ -201,6 +211,30 @@ def test_a_silent_api_server_hides_no_pod(tmp_path: Path) -> None:
         assert not cluster.reachable()
         with pytest.raises(DrillError, match="can't be listed"):
             cluster.pods("catalog")
+        api.busy = 1
+        with pytest.raises(DrillError, match="log of catalog-0 can't be read"):
+            cluster.logs("catalog-0")
+
+
+def test_a_busy_api_server_is_asked_again(tmp_path: Path) -> None:
+    """A timeout is no refusal: a log isn't empty by it, and a deletion may have been heard."""
+    with pretended(tmp_path) as (cluster, api):
+        api.busy = 1
+        assert cluster.logs("catalog-0") == ["query_by_item,2"]
+        api.busy = 1
+        cluster.kill("catalog-0")
+        assert [pod for pod, _, _ in api.deleted] == ["shop-catalog-0"]
+
+
+def test_another_pod_is_not_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has come since the list was made: a refusal at the first try is one."""
+    with pretended(tmp_path) as (cluster, api):
+        members = cluster.members()
+        api.uids["shop-catalog-0"] = "c" * 8
+        monkeypatch.setattr(cluster, "members", lambda: members)
+        with pytest.raises(DrillError, match="409 Conflict"):
+            cluster.kill("catalog-0")
+        assert api.deleted == []
 
 
 def test_drills_are_what_the_hands_can_do(tmp_path: Path) -> None:
@@ -234,8 +268,9 @@ def test_pods_beyond_the_settings_are_seen(tmp_path: Path) -> None:
         assert cluster.pods("catalog")["shop-catalog-3"]
 
 
-def test_the_operator_token_is_read_anew(tmp_path: Path) -> None:
+def test_the_operator_token_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rotation changes it, and the pods tell their generations."""
+    monkeypatch.setattr(kubernetes_cluster, "SILENT_S", 0.0)
     tokens = ["old", "new"]
     with pretended(tmp_path, token=lambda: tokens[0]) as (cluster, api):
         assert cluster.operator_token() == "old"

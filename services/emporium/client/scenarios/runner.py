@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import traceback
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emporium.client import history
-from emporium.client.cluster import Cluster, Replica
+from emporium.client.cluster import Cluster, DrillError, Replica
 from emporium.client.report import Report, ScenarioResult
 from emporium.client.scenarios import crashes, deletions, kills, operations, shopping, troubles
 from emporium.client.scenarios.aftermath import CHECKED, Books, check_store, stock_before
@@ -172,10 +173,12 @@ def _line(result: ScenarioResult) -> str:
 
 
 def keep_logs(cluster: Cluster, folder: Path) -> None:
-    """Copy every operation log there is into the folder, named as the seeds name them."""
+    """Copy every operation log that can be read into the folder, named as the seeds name them."""
     folder.mkdir(parents=True, exist_ok=True)
     for replica in cluster.replicas():
-        lines = cluster.logs(replica.name)
+        lines: list[str] = []
+        with contextlib.suppress(DrillError):
+            lines = cluster.logs(replica.name)
         if lines:
             number = "" if replica.role in ("cache", "frontend") else str(replica.replica)
             path = folder / f"{replica.role}{number}_log"
