@@ -6,10 +6,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ import pytest
 from emporium.catalog.desk import CatalogDesk
 from emporium.catalog.requests import ChangeItem, ItemChanged, ItemFound, QueryItem
 from emporium.catalog.state_machine import CatalogState
+from emporium.local import ports
+from emporium.local.layout import default_places, offsets
 from emporium.order.desk import OrderDesk
 from emporium.order.state_machine import OrderState
 from emporium.runtime import errors
@@ -27,16 +28,17 @@ from tests import chart
 from tests.unit.catalog_data import DATA
 from tests.waiting import eventually, never
 
+HOST = "127.0.0.1"
+
 
 class Group:
     """Three replicas of the catalog, each with a life of its own."""
 
     def __init__(self, folder: Path) -> None:
         """Nothing runs yet."""
-        with ExitStack() as stack:
-            servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in "012"]
-            ports = [int(server.getsockname()[1]) for server in servers]
-        self.addresses = ",".join(f"127.0.0.1:{port - 5000}" for port in ports)
+        counts = {"catalog": 3}
+        places = default_places(counts, HOST, ports.free_base(HOST, offsets(counts)))
+        self.addresses = ",".join(place.address for place in places)
         self.folder = folder
         self.more: dict[str, str] = {}  # further settings
         self.handles: dict[int, ReplicaHandle] = {}
@@ -47,8 +49,6 @@ class Group:
         environ = self.more | {
             "EMPORIUM_ID": str(replica),
             "EMPORIUM_CATALOG": self.addresses,
-            "EMPORIUM_INTERNAL_OFFSET": "5000",
-            "EMPORIUM_HEALTH_OFFSET": "6000",
             "EMPORIUM_DATA_DIR": str(self.folder / str(replica)),
             "EMPORIUM_OUTPUT_DIR": str(self.folder),
             "EMPORIUM_HEARTBEAT_INTERVAL_MS": "100",
@@ -86,6 +86,11 @@ class Group:
         reign = eventually(self.reigning, "a reign")
         assert reign is not None
         return reign
+
+    def lives(self) -> list[tuple[str, str]]:
+        """The group and the own incarnation of each replica."""
+        found = [self.handles[replica].status() for replica in range(3)]
+        return [(each["group"], each["incarnation"]) for each in found]
 
     def restock(self, number: int) -> int:
         """The stock of item 1 after one more piece, asked for until somebody grants it."""
@@ -151,16 +156,15 @@ def test_a_primary_that_is_shut_down_is_replaced_and_recovers_from_its_journal(
 def test_all_replicas_come_back_from_their_disks(tmp_path: Path) -> None:
     """A restart of all loses nothing and forms no new group."""
     with running(tmp_path) as group:
-        before = group.settled().status()
+        epoch, before = group.settled().status()["epoch"], group.lives()
         assert group.restock(1) == 4
         for replica in range(3):
             group.stop(replica)
         for replica in range(3):
             group.start(replica)
-        after = group.settled().status()
+        assert group.settled().status()["epoch"] > epoch
         assert stock(group.handles[1]) == 4
-        assert (after["group"], after["incarnation"]) == (before["group"], before["incarnation"])
-        assert after["epoch"] > before["epoch"]
+        assert group.lives() == before
 
 
 def test_two_lost_disks_of_three_are_seen_at_every_replica(tmp_path: Path) -> None:
@@ -209,7 +213,7 @@ def test_leaving_hands_the_reign_over(tmp_path: Path) -> None:
         first = group.settled()
         group.restock(1)
         eventually(lambda: first.status()["commit"] == first.status()["last_index"], "rest")
-        first.leave()
+        first.leave(10_000)
         assert not first.status()["reigning"]
         eventually(group.reigning, "a new reign")
         assert group.restock(2) == 5
@@ -220,7 +224,7 @@ def test_a_second_process_on_a_data_folder_is_refused(tmp_path: Path) -> None:
     with running(tmp_path) as group:
         group.settled()
         environ = group.settings(0)
-        group.addresses = "127.0.0.1:1201,127.0.0.1:1202,127.0.0.1:1203"
+        group.addresses = Group(tmp_path).addresses
         life = Lifecycle()
         with pytest.raises(errors.DataFolderInUse, match=environ.data_dir):
             build_replica(group.settings(0), CatalogState, CatalogDesk, DATA, life)
@@ -279,25 +283,21 @@ def asked_by_alerts(role: str) -> set[tuple[str, str]]:
 
 def test_what_alerts_ask_for_is_there_from_the_start(tmp_path: Path) -> None:
     """A flag that only comes with its trouble, or a counter that begins at 1, raises no alarm."""
-    catalogs, orders = Group(tmp_path / "catalog"), Group(tmp_path / "order")
-    lives = Lifecycle()
+    catalogs, lives = Group(tmp_path / "catalog"), Lifecycle()
     environ = {
         "EMPORIUM_CATALOG": catalogs.addresses,
-        "EMPORIUM_ORDER": orders.addresses,
-        "EMPORIUM_INTERNAL_OFFSET": "5000",
-        "EMPORIUM_HEALTH_OFFSET": "6000",
         "EMPORIUM_DATA_DIR": str(tmp_path / "order"),
         "EMPORIUM_OUTPUT_DIR": str(tmp_path),
     }
-    settings = read(environ, "order")
-    assert isinstance(settings, OrderSettings)
+    shown = {}
     try:
-        shown = {
-            "catalog": catalogs.start(0).metrics.text().decode(),
-            "order": build_replica(settings, OrderState, OrderDesk, "", lives)
-            .metrics.text()
-            .decode(),
-        }
+        shown["catalog"] = catalogs.start(0).metrics.text().decode()
+        # Ports that are looked for now are others than those that the catalog has taken.
+        environ["EMPORIUM_ORDER"] = Group(tmp_path / "order").addresses
+        settings = read(environ, "order")
+        assert isinstance(settings, OrderSettings)
+        order = build_replica(settings, OrderState, OrderDesk, "", lives)
+        shown["order"] = order.metrics.text().decode()
     finally:
         lives.stop()
         catalogs.stop(0)
