@@ -43,14 +43,17 @@ SELECTOR: Final = f"app.kubernetes.io/instance={RELEASE}"
 JOB_SELECTOR: Final = f"{SELECTOR},app.kubernetes.io/component=client"
 HOSTNAME: Final = "kubernetes.io/hostname"
 REIGNING: Final = ("catalog-0", "order-0")
+PODS: Final = {"frontend": 2, "cache": 1, "catalog": 3, "order": 3}
+"""Role -> pods, by the chart's defaults."""
 MAIL: Final = ("python3", "-m", "emporium.client.hands")
 FRONTEND_PORT: Final = 8000
 
 INSTALL_S, SMOKE_S, START_S, GONE_S = 300.0, 240.0, 180.0, 300.0
-NEXT_S, EXEC_S, PACK_S, END_S = 20.0, 60.0, 120.0, 60.0
+NEXT_S, EXEC_S, PACK_S, END_S, READY_S = 20.0, 60.0, 120.0, 60.0, 120.0
 SILENT_S: Final = 120.0
 """So long may the job's pod be out of reach while no drill is going on."""
 POLL_S: Final = 1.0
+TAR_END: Final = bytes(2 * tarfile.BLOCKSIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,18 @@ class Shop:
             if condition["type"] == "Ready" and condition["status"] == "True"
         }
 
+    def wait_ready(self, *missing: str) -> None:
+        """Wait until the store's pods are ready, all but the `missing` ones. Raises DeadlineError:
+        helm may have seen them ready a moment before one is too busy to say so."""
+        wanted = {f"{STORE}-{role}-{n}" for role, count in PODS.items() for n in range(count)}
+        wanted -= set(missing)
+
+        def differs() -> str:
+            return "otherwise: " + ", ".join(sorted(self.ready_pods() ^ wanted))
+
+        what = f"the ready pods are all but {', '.join(missing) or 'none'}"
+        wait_until(what, READY_S, lambda: self.ready_pods() == wanted, differs)
+
     def orders(self) -> list[Order]:
         """Every order of the store."""
         with self.open_store() as store:
@@ -216,8 +231,8 @@ class Shop:
         with Follower(self.kubectl, pod) as follower:
             try:
                 self._serve_until_its_end(pod, nemesis, deadline_s, outcome)
-                follower.finish()
-                outcome.exit_code = self._exit_code(pod)
+                what = "the ended job's log and exit code are read"
+                wait_until(what, END_S, lambda: self._take_leave(pod, follower, outcome))
             except E2eError as error:
                 outcome.trouble = str(error)
                 with contextlib.suppress(E2eError):
@@ -250,7 +265,10 @@ class Shop:
         """Wait for one request, do it and answer it. Raises E2eError when the pod is out of
         reach; the request is still there then."""
         told = self.kubectl.execute(pod, *MAIL, "next", f"--wait={NEXT_S:g}", deadline_s=EXEC_S)
-        request = json.loads(told)
+        try:
+            request = json.loads(told)
+        except ValueError as error:  # kubectl says nothing of a connection that was lost
+            raise E2eError(f"the job's request is cut off: {error}") from error
         if not request:
             return
         verb, about = request["verb"], request["about"]
@@ -276,11 +294,19 @@ class Shop:
     def _collect(self, pod: str) -> list[Path]:
         """Fetch the report's folder; the folders with a report, one for each round."""
         packed = self.kubectl.execute(pod, *MAIL, "pack", deadline_s=PACK_S)
+        if not packed.endswith(TAR_END):  # kubectl says nothing of a connection that was lost
+            raise E2eError(f"the job's report is cut off after {len(packed)} bytes")
         shutil.rmtree(REPORT, ignore_errors=True)
         REPORT.mkdir(parents=True)
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(REPORT, filter="data")
         return sorted(path.parent for path in REPORT.rglob("scenarios.json"))
+
+    def _take_leave(self, pod: str, follower: Follower, outcome: Outcome) -> bool:
+        """Read what an ended pod leaves. Raises E2eError."""
+        follower.finish()
+        outcome.exit_code = self._exit_code(pod)
+        return True
 
     def _exit_code(self, pod: str) -> int | None:
         states = self.kubectl.get("pod", pod)["status"].get("containerStatuses") or [{}]

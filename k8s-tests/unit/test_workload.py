@@ -178,6 +178,45 @@ def test_a_lost_connection_is_tried_again(shop: Shop, world: World) -> None:
     assert {number for number, _ in answers(world)} == {1}
 
 
+def test_what_is_cut_off_is_asked_for_again(shop: Shop, world: World) -> None:
+    """kubectl says nothing of a connection that is lost while it prints."""
+    whole = packed()
+    world.answers[f"{MAIL} next"] = [
+        b'{"id": 1, "ver',
+        request(1, hands.COLLECT),
+        request(1, hands.COLLECT),
+        "{}",
+    ]
+    world.answers[f"{MAIL} pack"] = [whole[: 2 * tarfile.BLOCKSIZE], whole]
+    lost = E2eError("connection refused")
+    world.answers["kubectl logs"] = [lost, "1 search: passed\n"]
+    outcome = shop.run_job(JOB)
+    assert (outcome.trouble, outcome.exit_code) == ("", 1)
+    assert outcome.folders == [workload.REPORT]
+    assert outcome.lines == ["1 search: passed"]
+    assert answers(world) == [(1, {"ok": True})]
+
+
+def test_pods_may_take_a_moment_to_say_that_they_are_ready(shop: Shop, world: World) -> None:
+    """One that is too busy once is waited for; one that stays away is named."""
+    names = [
+        f"{workload.STORE}-{role}-{n}"
+        for role, count in workload.PODS.items()
+        for n in range(count)
+    ]
+
+    def items(*names: str) -> dict[str, Any]:
+        status = {"conditions": [{"type": "Ready", "status": "True"}]}
+        return {"items": [{"metadata": {"name": name}, "status": status} for name in names]}
+
+    world.answers["kubectl get pods --selector"] = [items(*names[1:]), items(*names)]
+    shop.wait_ready()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workload, "READY_S", 0.0)
+        with pytest.raises(E2eError, match=f"otherwise: {names[0]}"):
+            shop.wait_ready(names[0])
+
+
 def test_a_pod_that_stays_out_of_reach_ends_the_run(
     shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
