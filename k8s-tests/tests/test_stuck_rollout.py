@@ -38,16 +38,16 @@ def test_a_stuck_roll_out_is_rolled_back(shop: Shop, found: Found, settings: Set
     with shop.evidence_of_failure():
         # Helm makes anew what is gone: the scenario job must not start again.
         shop.helm.upgrade("--set=client.job.enabled=false", wait_s=ROLL_S)
-        every = shop.ready_pods()
+        shop.wait_ready()
         shop.helm.begin_upgrade(f"--set=image.tags.catalog={NO_TAG}")
         try:
             wait_until(
                 f"{FIRST_REPLACED} waits for an image", STUCK_S, lambda: waits_for_its_image(shop)
             )
-            assert shop.ready_pods() == every - {FIRST_REPLACED}
+            shop.wait_ready(FIRST_REPLACED)
             with shop.open_store() as store:
                 assert isinstance(store.buy(LOAD_ITEMS[0]), Bought)
         finally:
             shop.helm.rollback(wait_s=ROLL_S)
-        assert shop.ready_pods() == every
+        shop.wait_ready()
         assert not waits_for_its_image(shop)
