@@ -135,14 +135,19 @@ def _play(stage: Stage, n: int, chance: random.Random, *, waiting: bool) -> None
     stage.needs(KILL)
     books = Books()
     initial, ordered = prepare(stage, books, someone_may_be_dead=False)
-    before = {r.name: (r.epoch, r.process) for role in GROUPS for r in stage.replicas(role)}
+    before = _groups(stage)
     load = stage.start_load()
     try:
         (_one_at_a_time if waiting else _without_waiting)(stage, chance, sorted(before), n)
         load.wait_acknowledged(stage.options.purchases, stage.options.load_s, since=0)
     finally:
         finish(stage)
-    after = {r.name: (r.epoch, r.process) for role in GROUPS for r in stage.replicas(role)}
+    after = _groups(stage)
     changed = [name for name, told in after.items() if told != before.get(name)]
     stage.evidence("replicas have new epochs or processes", changed, ", ".join(changed))
     check_store(stage, books, initial, ordered)
+
+
+def _groups(stage: Stage) -> dict[str, tuple[int, str]]:
+    """Epoch and process of each replica of both groups, once all are healthy."""
+    return {r.name: (r.epoch, r.process) for r in stage.wait_healthy() if r.role in GROUPS}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from emporium.client.cluster import DrillError, Replica
+from emporium.client.report import PASSED
 from emporium.client.scenarios import operations, runner, shopping
 from tests.scenarios.fake_store import FakeCluster, FakeStore, Reply
 from tests.scenarios.healing_cluster import HealingCluster
@@ -120,3 +121,45 @@ def test_a_replica_that_cannot_say_is_asked_again(
     right, wrong = stage.result.checks
     assert (right.passed, wrong.passed) == (True, False), right.detail
     assert len(asked) == 2 + 3 + 3
+
+
+def test_a_fresh_store_may_be_between_two_reigns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes its copies go is done again."""
+    answer = FakeStore.answer
+    changes: list[str] = []
+
+    def refuses_once(store: FakeStore, name: str, method: str, target: str, *rest: Any) -> Reply:
+        if method == "PATCH":
+            changes.append(target)
+            if len(changes) == 1:
+                return 503, {}, {}
+        return answer(store, name, method, target, *rest)
+
+    monkeypatch.setattr(FakeStore, "answer", refuses_once)
+    with FakeCluster.open() as cluster:
+        options = dataclasses.replace(QUICK, settle_s=20)
+        (result,) = runner.run(cluster, ["1"], tmp_path, lambda _line: None, options).results
+    assert result.verdict == PASSED, result
+    assert len(changes) == 1 + len(shopping.STOCKS)
+
+
+def test_a_replica_that_is_too_busy_is_shown_the_token_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says of the token counts, not that it said nothing."""
+    answer = FakeStore.answer
+    asked: list[str] = []
+
+    def refuses_once(store: FakeStore, name: str, method: str, target: str, *rest: Any) -> Reply:
+        asked.append(target)
+        return (503, {}, {}) if len(asked) == 1 else answer(store, name, method, target, *rest)
+
+    monkeypatch.setattr(FakeStore, "answer", refuses_once)
+    with FakeCluster.open() as cluster:
+        cluster.store.token = "new"
+        stage = stage_of(cluster, tmp_path)
+        operations._tell_answers(stage, "the old one is refused", "old", 401)
+        operations._tell_answers(stage, "the new one is refused", "new", 401)
+    assert [found.passed for found in stage.result.evidence] == [True, False]

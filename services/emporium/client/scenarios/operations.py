@@ -20,13 +20,15 @@ from emporium.client.cluster import (
 )
 from emporium.client.scenarios.blows import Bar, Compare, repeat
 from emporium.client.scenarios.stage import NotPossibleError, Stage
-from emporium.client.store import Store
+from emporium.client.store import Store, StoreError
 
 CUT_BAR = Bar(3.0, 8.0)
 CHANGED = "requests.timeoutMs=4800"
 """A value that every role reads, so that every pod is replaced."""
 OUTAGE_S = 20
 CHECK_S = 0.2
+BROKEN = 500
+"""From this HTTP status on, an answer says nothing about who asked."""
 
 
 def node_cut(stage: Stage) -> None:
@@ -241,13 +243,19 @@ def secrets_rotated(stage: Stage) -> None:
 def _tell_answers(stage: Stage, what: str, token: str, wanted: int) -> None:
     """Evidence: what the catalog's replicas answer who shows this token at an operators' route."""
     client = Store(stage.cluster.frontends(), token=token)
-    try:
-        found = {
-            replica.name: client.get_at(f"http://{replica.address}/v1/digest").status
-            for replica in stage.replicas("catalog")
-        }
-    finally:
-        client.close()
+    found: dict[str, int] = {}
+
+    def all_said() -> bool:
+        group = stage.replicas("catalog")
+        for replica in group:
+            with contextlib.suppress(StoreError):  # too busy just now
+                found[replica.name] = client.get_at(f"http://{replica.address}/v1/digest").status
+        return len(found) == len(group) and max(found.values()) < BROKEN
+
+    with contextlib.suppress(DeadlinePassedError):  # the evidence will say so
+        what = "the catalog's replicas say whom they let in"
+        stage.cluster.wait_until(all_said, stage.options.settle_s, what)
+    client.close()
     told = ", ".join(f"{name} {status}" for name, status in found.items())
     stage.evidence(what, set(found.values()) == {wanted}, told)
 
