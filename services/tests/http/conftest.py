@@ -24,6 +24,9 @@ ADDRESSES = {
     "catalog": ("h:8001", "h:8002", "h:8003"),
     "order": ("h:8011", "h:8012", "h:8013"),
 }
+PATIENT_MS = 30_000.0  # no test that gets its answer waits so long
+in_vain = pytest.mark.parametrize("shop", [500.0], indirect=True, ids=["in vain"])
+"""For tests in which nothing comes before the deadline: a near one."""
 OPERATOR = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -40,7 +43,7 @@ class Frontend:
 def make_frontend(
     copies: Copies | None = None,
     *,
-    timeout_ms: float = 300.0,
+    timeout_ms: float = PATIENT_MS,
     faults: bool = False,
     private: bool = False,
     waiters: int = 4,
@@ -68,8 +71,8 @@ def make_frontend(
 
 
 @pytest.fixture
-def shop() -> Iterator[Frontend]:
+def shop(request: pytest.FixtureRequest) -> Iterator[Frontend]:
     """A frontend without copies."""
-    frontend = make_frontend()
+    frontend = make_frontend(timeout_ms=getattr(request, "param", PATIENT_MS))
     yield frontend
     frontend.board.close()
