@@ -10,11 +10,15 @@ import pytest
 
 from emporium.client.cluster import DrillError, Replica
 from emporium.client.report import PASSED
-from emporium.client.scenarios import operations, runner, shopping
-from tests.scenarios.fake_store import FakeCluster, FakeStore, Reply
+from emporium.client.scenarios import blows, operations, runner, shopping
+from tests.scenarios.fake_store import FakeCluster, FakeStore, Process, Reply
 from tests.scenarios.healing_cluster import HealingCluster
 from tests.scenarios.test_log_marks import stage_of
 from tests.scenarios.test_scenarios import QUICK
+
+
+LATE = 10
+"""Readings."""
 
 
 class Forgetful(FakeCluster):
@@ -163,3 +167,27 @@ def test_a_replica_that_is_too_busy_is_shown_the_token_again(
         operations._tell_answers(stage, "the old one is refused", "old", 401)
         operations._tell_answers(stage, "the new one is refused", "new", 401)
     assert [found.passed for found in stage.result.evidence] == [True, False]
+
+
+class LateStatus(HealingCluster):
+    """A process that serves is still told of as the one before it, for a while."""
+
+    def _replica(self, process: Process) -> Replica:
+        found = super()._replica(process)
+        told = self.__dict__.setdefault("told", {})
+        seen = self.__dict__.setdefault("seen", {})
+        seen[found.process] = seen.get(found.process, 0) + found.healthy
+        if found.healthy and seen[found.process] > LATE:
+            told[found.name] = found.process
+        return dataclasses.replace(found, process=told.get(found.name, found.process))
+
+
+def test_another_process_may_be_told_late(tmp_path: Path) -> None:
+    """It is waited for: the one that was killed doesn't serve."""
+    with LateStatus.open() as cluster:
+        stage = stage_of(cluster, tmp_path)
+        stage.cluster.wait_until(lambda: [stage.wait_healthy() for _ in range(LATE + 1)], 5, "told")
+        proof = ("other containers", lambda before, now: before.process != now.process)
+        blows.repeat(stage, cluster.kill, proof=proof, times=1)
+    (found, _) = stage.result.evidence
+    assert found.passed, found.detail

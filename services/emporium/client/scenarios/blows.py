@@ -6,12 +6,13 @@ the blow until the store is whole again, a hand-back included.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from emporium.client.cluster import GROUPS, Replica
+from emporium.client.cluster import GROUPS, DeadlinePassedError, Replica
 from emporium.client.history import BUY, UNKNOWN, Operation, now_ns
 from emporium.client.scenarios.stage import Stage
 
@@ -98,6 +99,22 @@ def blow(
     return gap, before, after
 
 
+def _proved(stage: Stage, proof: Compare, before: Replica, now: Replica) -> Replica:
+    """The replica once it proves the blow, or as it is at last: a busy substrate may still tell of
+    the old process when the new one serves."""
+    found = [now]
+
+    def proves() -> bool:
+        if proof(before, found[-1]):
+            return True
+        found.append(stage.replica(before.name))
+        return False
+
+    with contextlib.suppress(DeadlinePassedError):  # the evidence will say so
+        stage.cluster.wait_until(proves, stage.options.settle_s, f"{before.name} proves the blow")
+    return found[-1]
+
+
 def repeat(
     stage: Stage,
     strike: Strike,
@@ -119,7 +136,9 @@ def repeat(
         role = GROUPS[number % len(GROUPS)]
         gap, before, now = blow(stage, role, strike, mend)
         gaps.append(gap)
-        shown.append(proof is None or proof[1](before, now))
+        if proof is not None:
+            now = _proved(stage, proof[1], before, now)
+            shown.append(proof[1](before, now))
         processes.append(f"{now.name} {before.process or before.pid} → {now.process or now.pid}")
         stage.say(f"   {number + 1}/{times} {role}'s primary: {gaps[-1]:.2f} s")
     after = {role: stage.primary(role).epoch for role in GROUPS}
