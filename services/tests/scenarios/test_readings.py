@@ -16,7 +16,6 @@ from tests.scenarios.healing_cluster import HealingCluster
 from tests.scenarios.test_log_marks import stage_of
 from tests.scenarios.test_scenarios import QUICK
 
-
 LATE = 10
 """Readings."""
 
