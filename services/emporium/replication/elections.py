@@ -84,12 +84,16 @@ class Elections:
         return start + delay
 
     def tick(self) -> None:
-        """Stand when it is time; give up a step that takes too long."""
+        """Stand when it is time; ask again, or give up a step that takes too long."""
         core = self.core
         if core.state is State.FOLLOWING:
             if core.voter and core.now >= self._stand_at():
                 self._ask()
-        elif core.now >= self._until:
+        elif core.now < self._until:
+            return
+        elif core.state is State.ASKING and not self._reign_alive(core.replica):
+            self._ask()
+        else:
             self._attempts += 1
             impatient = self._impatient
             core.step_down("no majority in time")
@@ -133,12 +137,18 @@ class Elections:
     # --- asking ---
 
     def _ask(self) -> None:
+        """Ask everybody. A question changes nothing, so it is asked again after a heartbeat until
+        somebody stands or a reign is heard: who couldn't be reached may be now, and after a restart
+        of all that is what everybody waits for. The less preferred ask less often: two who asked in
+        step would stand in step, too."""
         core = self.core
-        self._target = max(core.epoch, core.seen_epoch) + 1
-        self._until = core.now + max(core.timeout / 4, 2 * core.settings.heartbeat_interval_ms)
+        target = max(core.epoch, core.seen_epoch) + 1
+        if core.state is not State.ASKING or target != self._target:
+            core.become(State.ASKING)
+            core.note("asking", f"epoch {target}")
+        rarer = 1 + core.mode.rank(core.replica, list(core.peers)) / 4
+        self._target, self._until = target, core.now + core.settings.heartbeat_interval_ms * rarer
         self._granted = {core.replica: core.incarnation}
-        core.become(State.ASKING)
-        core.note("asking", f"epoch {self._target}")
         pre_vote = m.PreVote(self._target, *core.log.extent)
         for replica in core.peers:
             core.send(replica, pre_vote)
@@ -185,9 +195,13 @@ class Elections:
         """An answer to our question."""
         core = self.core
         core.seen_epoch = max(core.seen_epoch, answer.promised)
-        if core.state is State.ASKING and answer.epoch == self._target and answer.granted:
+        if core.state is not State.ASKING or answer.epoch != self._target:
+            return
+        if answer.granted:
             self._granted[peer.replica] = peer.incarnation
             self._count_pre_votes()
+        elif answer.promised >= self._target:
+            self._ask()  # for an epoch that nobody has promised yet
 
     def _majority_of(self, votes: dict[int, str]) -> bool:
         core = self.core

@@ -25,7 +25,7 @@ TRANSITIONS: dict[tuple[State, State], str] = {
     (State.FOLLOWING, State.ASKING): "nobody reigns, own rank's delay is over",
     (State.FOLLOWING, State.STANDING): "asked to stand by a leaving reign",
     (State.ASKING, State.STANDING): "majority would promise",
-    (State.ASKING, State.FOLLOWING): "reign heard, or no majority in time",
+    (State.ASKING, State.FOLLOWING): "reign heard, or another one is promised",
     (State.STANDING, State.ADOPTING): "promise majority, another log is more up to date",
     (State.STANDING, State.REIGNING): "promise majority, own log is the most up to date",
     (State.STANDING, State.FOLLOWING): "newer epoch or reign heard, or no majority in time",

@@ -7,8 +7,9 @@ when that is full the frame is dropped and counted, because whoever sends repeat
 gives up (a call).
 
 A `Dialer` keeps one stream to one address: it resolves the name at each connect, waits for a
-connect and its handshake no longer than a heartbeat interval (a deleted pod's address may swallow
-packets), tells about each loss, and tries again with a delay that grows up to that interval.
+connect no longer than a heartbeat interval (a deleted pod's address may swallow packets), for the
+words of a handshake four times as long (whoever is there may be busy: after a restart of all,
+everybody is), tells about each loss, and tries again with a delay that grows up to that interval.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ RECEIVE_BYTES = 64 * 1024  # larger ones make the allocator map fresh pages for 
 QUEUE_FRAMES = 4_096
 QUEUE_BYTES = 2 * frames.MAXIMUM_BODY_BYTES
 FIRST_DELAY_S = 0.01
-SILENT_DEATH_S = 5
-"""After so many seconds without a sign from the other machine, its connection counts as gone."""
+HANDSHAKE_TIMES = 4  # as long as a connect may take
+SILENT_DEATH_S = 5  # without a sign from the other machine: its connection counts as gone
 
 _log = logs.logger("streams")
 
@@ -254,9 +255,6 @@ class StreamChanged(Protocol):
         """Mustn't wait."""
 
 
-# --- the handshake, from both sides ---
-
-
 def accept_handshake(
     connection: socket.socket, own: Peer, credentials: Credentials, faults: FaultTable
 ) -> Stream | None:
@@ -405,9 +403,9 @@ class Dialer:
             stream.close("closed here")
 
     def join(self) -> None:
-        """Wait until the thread has ended, no longer than a connect may take."""
+        """Wait until the thread has ended, no longer than a handshake may take."""
         if threading.current_thread() is not self._thread and self._thread.ident:
-            self._thread.join(timeout=1 + self._timeout_s)
+            self._thread.join(timeout=1 + HANDSHAKE_TIMES * self._timeout_s)
 
     def _run(self) -> None:
         delay_s = FIRST_DELAY_S
@@ -454,6 +452,7 @@ class Dialer:
         connection: socket.socket = socket.create_connection(self._address, self._timeout_s)
         try:
             tune(connection)
+            connection.settimeout(HANDSHAKE_TIMES * self._timeout_s)
             if self._credentials.client_tls is not None:
                 connection = self._credentials.client_tls.wrap_socket(
                     connection, server_hostname=self._address[0]
@@ -468,6 +467,8 @@ class Dialer:
         if isinstance(error, FrameError) and str(error) != self._said:
             self._said = str(error)
             _log.warning("no stream to %s: %s", self.peer, error)
+        else:
+            _log.debug("no stream to %s: %s", self.peer, error)
 
 
 def probe(address: tuple[str, int], timeout_s: float) -> bool:

@@ -8,6 +8,7 @@ import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -327,6 +328,22 @@ def test_sending_never_waits_and_a_full_queue_drops(monkeypatch: pytest.MonkeyPa
         eventually(lambda: len(listener.records) == sent, "all that were taken")
         assert hub.send("catalog", 0, RENEW)
         eventually(lambda: listener.records[-1] == RENEW, "the next one")
+
+
+def test_who_has_taken_a_connection_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connect is given up after a heartbeat interval, its handshake not before four: a busy
+    machine isn't a dead one."""
+    waits: list[float | None] = []
+    handshake = streams.dial_handshake
+
+    def noted(connection: socket.socket, *more: Any) -> Stream:
+        waits.append(connection.gettimeout())
+        return handshake(connection, *more)
+
+    monkeypatch.setattr(streams, "dial_handshake", noted)
+    with listening() as listener, dialling(listener.server.port) as hub:
+        eventually(lambda: hub.connected("catalog", 0), "a stream")
+    assert waits[0] == pytest.approx(1.0)
 
 
 def test_a_handler_that_fails_ends_its_stream_and_the_dialer_comes_back(
