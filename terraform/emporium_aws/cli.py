@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -307,6 +308,8 @@ def settings_of(arguments: Sequence[str]) -> tuple[str, Settings]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: done; 1: it didn't work, or a scenario didn't pass; 130: interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # also into a pipe
     try:
         verb, settings = settings_of(sys.argv[1:] if arguments is None else arguments)
         work = Work(settings)
