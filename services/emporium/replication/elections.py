@@ -29,7 +29,7 @@ class Elections:
         """Nothing is under way."""
         self.core = core
         self._since = core.now  # when the delay of the own rank began
-        self._impatient = False  # death is proved, or the group is new: no timeout to wait for
+        self._impatient = True  # death is proved, or nobody was heard since the start: no timeout
         self._attempts = 0
         self._target = 0  # the epoch asked for or stood for
         self._leaving_epoch = 0  # of the reign that asked this replica to stand
@@ -57,18 +57,23 @@ class Elections:
     def rank(self) -> int:
         """How many voters are to stand before this one."""
         core = self.core
-        alive = [
-            peer
-            for peer in core.peers.values()
-            if core.vitals.alive(peer)
-            and core.voters.counts(peer.replica, peer.incarnation, core.commit)
-        ]
+        alive = [peer for peer in core.peers.values() if self._may_stand(peer)]
         batch = core.settings.batch_entries
         ready = [p for p in alive if p.beat is None or p.beat.last_index + batch >= core.commit]
         behind = any(p.beat and p.beat.commit > core.log.last_index + batch for p in alive)
         if behind or core.leaving or core.vitals.clock_ahead:
             return len(alive)
         return core.mode.rank(core.replica, [peer.replica for peer in ready])
+
+    def _may_stand(self, peer: Peer) -> bool:
+        """Whether it is a voter that lives, or could be on its way as we are: after a restart of
+        all nobody has been heard yet, and the most preferred should be the first to stand."""
+        core = self.core
+        if core.vitals.alive(peer):
+            return core.voters.counts(peer.replica, peer.incarnation, core.commit)
+        unheard = peer.heard == -math.inf and not peer.dead
+        fresh = core.now - core.started <= core.timeout
+        return unheard and fresh and bool(core.voters.incarnation(peer.replica))
 
     def _stand_at(self) -> float:
         core = self.core

@@ -114,6 +114,7 @@ class Forming:
         if entry.chain != chain_hash("", 0, 1, m.GENESIS, entry.command):
             return
         self._begin(entry)
+        self.core.elections.delay()  # somebody else formed the group, and stands first
         named = self.core.voter
         self.core.note("group_joined", "as a voter" if named else "as a learner")
 
