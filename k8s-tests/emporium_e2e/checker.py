@@ -23,7 +23,7 @@ from emporium_e2e.errors import E2eError
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 LONGEST_GAP_S: Final = 10.0
 """Without a successful purchase: above it the run fails. A scenario's figures may have a bound of
-its own, where all pods of a role are gone on purpose."""
+its own, where all pods of the store are gone on purpose."""
 NEEDED: Final[Mapping[str, str]] = {
     "no acknowledged purchase lost": "lost",
     "no duplicate order": "duplicate",

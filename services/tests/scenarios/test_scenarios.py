@@ -282,7 +282,7 @@ class TestKubernetesScenarios:
 
     def test_a_long_gap_fails(self, tmp_path: Path) -> None:
         """The longest time without a buy has a bound where one is given."""
-        report = self.play("", ["21"], tmp_path, longest_gap_s=0.001)
+        report = self.play("", ["24"], tmp_path, longest_gap_s=0.001)
         failed = [found.name for found in report.results[0].checks if not found.passed]
         assert failed == ["a buy every 0.001 s at least"], explain(report)
 
