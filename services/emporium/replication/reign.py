@@ -377,10 +377,11 @@ class Reign:
                 return
 
     def within_batch(self, replica: int) -> bool:
-        """Whether a peer is a voter that lacks at most one batch."""
+        """Whether a peer is a voter that has answered this reign and lacks at most one batch."""
         core, progress = self.core, self.progress(replica)
         return (
             core.voters.counts(replica, progress.incarnation, core.commit)
+            and progress.match >= self.noop_index
             and progress.match + core.settings.batch_entries >= core.log.last_index
         )
 
