@@ -33,8 +33,9 @@ class Elections:
         self._attempts = 0
         self._target = 0  # the epoch asked for or stood for
         self._leaving_epoch = 0  # of the reign that asked this replica to stand
-        self._until = math.inf  # when the present step is given up
+        self._until = math.inf  # when the present step is repeated, or given up
         self._granted: dict[int, str] = {}  # pre-votes: id → incarnation
+        self._yielded = False  # our question is given up for a more preferred one's
         self._promises: dict[int, tuple[str, Extent]] = {}  # id → (incarnation, its log's extent)
         self._held: dict[int, m.PreVote] = {}  # pre-votes that wait for a probe
         self._donor, self._part = -1, list[m.Entry]()
@@ -60,10 +61,24 @@ class Elections:
         alive = [peer for peer in core.peers.values() if self._may_stand(peer)]
         batch = core.settings.batch_entries
         ready = [p for p in alive if p.beat is None or p.beat.last_index + batch >= core.commit]
-        behind = any(p.beat and p.beat.commit > core.log.last_index + batch for p in alive)
-        if behind or core.leaving or core.vitals.clock_ahead:
+        if self._others_first(alive):
             return len(alive)
         return core.mode.rank(core.replica, [peer.replica for peer in ready])
+
+    def _others_first(self, alive: list[Peer]) -> bool:
+        """Whether this replica stands last: it lacks much, leaves, or its clock is ahead."""
+        core = self.core
+        reach = core.log.last_index + core.settings.batch_entries
+        behind = any(p.beat and p.beat.commit > reach for p in alive)
+        return behind or core.leaving or core.vitals.clock_ahead
+
+    def _goes_on_asking(self) -> bool:
+        """Not when a reign is heard, nor when it turns out that the others stand first: they have
+        their head start then."""
+        core = self.core
+        if core.state is not State.ASKING or self._reign_alive(core.replica):
+            return False
+        return not self._others_first([p for p in core.peers.values() if core.vitals.alive(p)])
 
     def _may_stand(self, peer: Peer) -> bool:
         """Whether it is a voter that lives, or could be on its way as we are: after a restart of
@@ -71,7 +86,7 @@ class Elections:
         core = self.core
         if core.vitals.alive(peer):
             return core.voters.counts(peer.replica, peer.incarnation, core.commit)
-        unheard = peer.heard == -math.inf and not peer.dead
+        unheard = peer.heard == -math.inf
         fresh = core.now - core.started <= core.timeout
         return unheard and fresh and bool(core.voters.incarnation(peer.replica))
 
@@ -96,7 +111,7 @@ class Elections:
                 self._ask()
         elif core.now < self._until:
             return
-        elif core.state is State.ASKING and not self._reign_alive(core.replica):
+        elif self._goes_on_asking():
             self._ask()
         else:
             self._attempts += 1
@@ -153,7 +168,7 @@ class Elections:
             core.note("asking", f"epoch {target}")
         rarer = 1 + core.mode.rank(core.replica, list(core.peers)) / 4
         self._target, self._until = target, core.now + core.settings.heartbeat_interval_ms * rarer
-        self._granted = {core.replica: core.incarnation}
+        self._granted, self._yielded = {core.replica: core.incarnation}, False
         pre_vote = m.PreVote(self._target, *core.log.extent)
         for replica in core.peers:
             core.send(replica, pre_vote)
@@ -183,13 +198,14 @@ class Elections:
                 return
             self._answer_pre_vote(peer.replica, pre_vote, granted=False)
             return
-        self._answer_pre_vote(peer.replica, pre_vote, granted=pre_vote.epoch > core.epoch)
+        self._answer_pre_vote(peer.replica, pre_vote, granted=True)
 
     def _answer_pre_vote(self, sender: int, pre_vote: m.PreVote, *, granted: bool) -> None:
-        answer = m.PreVoted(
-            pre_vote.epoch, granted and self._log_may_reign(pre_vote), self.core.epoch
-        )
-        self.core.send(sender, answer)
+        core = self.core
+        granted = granted and pre_vote.epoch > core.epoch and self._log_may_reign(pre_vote)
+        if granted and core.state is State.ASKING and core.mode.preferred(sender, core.replica):
+            self._yielded = True  # or both would stand, each with its own promise
+        core.send(sender, m.PreVoted(pre_vote.epoch, granted, core.epoch))
 
     def _log_may_reign(self, asked: m.PreVote | m.RequestPromise) -> bool:
         """Where the reign adopts no log, only an up-to-date one may get the promise."""
@@ -204,7 +220,8 @@ class Elections:
             return
         if answer.granted:
             self._granted[peer.replica] = peer.incarnation
-            self._count_pre_votes()
+            if not self._yielded and not self._reign_alive(core.replica):
+                self._count_pre_votes()
         elif answer.promised >= self._target:
             self._ask()  # for an epoch that nobody has promised yet
 

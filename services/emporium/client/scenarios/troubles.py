@@ -65,7 +65,7 @@ def _pause(stage: Stage, before: Replica, others: list[str]) -> None:
 
     def more() -> bool:
         found.update(_refused(stage, others))
-        return any(count > noted.get(name, 0) for name, count in found.items())
+        return any(count > noted.setdefault(name, count) for name, count in found.items())
 
     with contextlib.suppress(DeadlinePassedError):  # one that has noted nothing yet
         stage.cluster.wait_until(told, stage.options.settle_s, "all others tell their notes")
