@@ -41,6 +41,23 @@ class Busy(FakeCluster):
         return found if len(looks) == 1 else [dataclasses.replace(r, answers=False) for r in found]
 
 
+def refuse(monkeypatch: pytest.MonkeyPatch, kind: str, times: int = 1) -> list[str]:
+    """The store answers 503 to the first requests whose method and target begin so; gives all of
+    the kind that were made."""
+    answer = FakeStore.answer
+    asked: list[str] = []
+
+    def refuses(store: FakeStore, name: str, method: str, target: str, *rest: Any) -> Reply:
+        if not f"{method} {target}".startswith(kind):
+            return answer(store, name, method, target, *rest)
+        asked.append(target)
+        refused = len(asked) <= times
+        return (503, {}, {}) if refused else answer(store, name, method, target, *rest)
+
+    monkeypatch.setattr(FakeStore, "answer", refuses)
+    return asked
+
+
 def test_a_replica_is_told_as_it_was_when_it_was_healthy(tmp_path: Path) -> None:
     """It isn't asked once more: it may be too busy to answer then."""
     with Busy.open() as cluster:
@@ -78,6 +95,23 @@ def test_notes_that_cannot_be_read_are_no_notes(tmp_path: Path) -> None:
     assert (found.passed, found.detail) == (True, "1 refused")
 
 
+def test_notes_that_come_late_are_old_ones(tmp_path: Path) -> None:
+    """Of who hasn't told its notes before the pause only what it refuses later counts."""
+
+    class Silent(FakeCluster):
+        """Notes of catalog-1 can't be read before there was a second reign."""
+
+        def notes(self, name: str) -> dict[str, int]:
+            late = name == "catalog-1" and self.store.epochs["catalog"] == 1
+            return {} if late else {"reign_heard": 1, **super().notes(name)}
+
+    with Silent.open() as cluster:
+        cluster.store.processes["catalog-1"].notes["old_epoch_refused"] = 5
+        (result,) = runner.run(cluster, ["12"], tmp_path, lambda _line: None, QUICK).results
+    (found,) = [each for each in result.evidence if "zombie" in each.name]
+    assert found.detail in ("0 refused", "1 refused"), found
+
+
 def test_reads_are_counted_while_nobody_comes_or_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,16 +139,7 @@ def test_a_replica_that_cannot_say_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two reigns it refuses; a stock that it has said counts."""
-    answer = FakeStore.answer
-    asked: list[str] = []
-
-    def refuses_once(store: FakeStore, name: str, method: str, target: str, *rest: Any) -> Reply:
-        asked.append(target)
-        if "query_by_item" in target and len(asked) <= 2:
-            return 503, {}, {}
-        return answer(store, name, method, target, *rest)
-
-    monkeypatch.setattr(FakeStore, "answer", refuses_once)
+    asked = refuse(monkeypatch, "GET /query_by_item", times=2)
     with FakeCluster.open() as cluster:
         stage = stage_of(cluster, tmp_path)
         store = stage.store()
@@ -130,17 +155,7 @@ def test_a_fresh_store_may_be_between_two_reigns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What makes its copies go is done again."""
-    answer = FakeStore.answer
-    changes: list[str] = []
-
-    def refuses_once(store: FakeStore, name: str, method: str, target: str, *rest: Any) -> Reply:
-        if method == "PATCH":
-            changes.append(target)
-            if len(changes) == 1:
-                return 503, {}, {}
-        return answer(store, name, method, target, *rest)
-
-    monkeypatch.setattr(FakeStore, "answer", refuses_once)
+    changes = refuse(monkeypatch, "PATCH ")
     with FakeCluster.open() as cluster:
         options = dataclasses.replace(QUICK, settle_s=20)
         (result,) = runner.run(cluster, ["1"], tmp_path, lambda _line: None, options).results
@@ -152,14 +167,7 @@ def test_a_replica_that_is_too_busy_is_shown_the_token_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it says of the token counts, not that it said nothing."""
-    answer = FakeStore.answer
-    asked: list[str] = []
-
-    def refuses_once(store: FakeStore, name: str, method: str, target: str, *rest: Any) -> Reply:
-        asked.append(target)
-        return (503, {}, {}) if len(asked) == 1 else answer(store, name, method, target, *rest)
-
-    monkeypatch.setattr(FakeStore, "answer", refuses_once)
+    refuse(monkeypatch, "GET /v1/digest")
     with FakeCluster.open() as cluster:
         cluster.store.token = "new"
         stage = stage_of(cluster, tmp_path)
