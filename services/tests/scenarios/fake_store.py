@@ -482,7 +482,7 @@ class FakeCluster:
             return list(self.store.processes[name].log)
 
     def notes(self, name: str) -> dict[str, int]:
-        return dict(self.store.processes[name].notes)
+        return {"reign_heard": 1, **self.store.processes[name].notes}  # a running one has some
 
     def digest(self, name: str) -> dict[str, Any]:
         return self.store.digest(name)
