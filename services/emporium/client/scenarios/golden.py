@@ -65,9 +65,10 @@ def _marked(stage: Stage) -> tuple[str, ...]:
 
 def mark(stage: Stage) -> Marks:
     """Remember where all logs end. Raises DeadlinePassedError when one comes to no end."""
-    lengths = {name: len(stage.cluster.logs(name)) for name in _names(stage)}
     marked = [replica for role in _marked(stage) for replica in stage.replicas(role)]
-    lengths.update(log_marks.mark(stage, marked))
+    lengths = log_marks.mark(stage, marked)
+    others = [name for name in _names(stage) if name not in lengths]
+    lengths.update({name: len(stage.cluster.logs(name)) for name in others})
     return Marks(lengths, len(stage.log.lines()))
 
 

@@ -221,8 +221,8 @@ def prepare(stage: Stage, books: Books, *, someone_may_be_dead: bool) -> tuple[d
     """Everything is up and at rest; the stock and the number of orders before the scenario."""
     if not someone_may_be_dead:
         down = [r.name for r in stage.cluster.replicas() if not r.pid and not r.process]
-        if down:
-            stage.start_again(*down)
+        for name in down:
+            stage.cluster.start(name)
         stage.wait_healthy()
     return stock_before(stage, books)
 
