@@ -325,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "\naws: interrupted. What there is is in the state; run the same again, or aws-down.",
+            "\naws: interrupted. The same again goes on; aws-down takes away what there is.",
             file=sys.stderr,
         )
         return INTERRUPTED

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emporium_aws.commands import Done, Runner
+from emporium_aws.commands import ASK_S, Done, Runner
 from emporium_aws.errors import CommandError
 
 CODE: Final = re.compile(r"An error occurred \(([A-Za-z0-9.]+)\)")
@@ -34,10 +34,10 @@ class Cloud:
             return None
         raise CommandError(f"aws {' '.join(words)[:200]}\n{done.errors.strip()}", done.errors)
 
-    def remove(self, *words: str) -> bool:
+    def remove(self, *words: str, timeout_s: float = ASK_S) -> bool:
         """Delete something; whether it went or was gone already. A refusal is printed: what is
         left is found again at the end, by its tag."""
-        done = self.runner.attempt("aws", *words)
+        done = self.runner.attempt("aws", *words, timeout_s=timeout_s)
         if done.code == 0 or is_gone(done):
             return True
         self.runner.say(f"  {done.errors.strip()}")

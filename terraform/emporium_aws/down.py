@@ -2,8 +2,10 @@
 
 1. what Kubernetes holds in AWS is given back by Kubernetes itself: releases, volumes, balancers;
 2. what it didn't get round to is deleted by its tags (see `sweep`), and so are the images;
-3. Terraform destroys what it made; when something was still in its way, once more after a sweep;
-4. what carries the environment's tag is looked for: finding something is a failure that names it;
+3. Terraform destroys what it made, after what it made and doesn't know (see `strays`); when
+   something was still in its way, once more after a sweep;
+4. what of this could only be found now is deleted; what carries the environment's tag after that is
+   a failure that names it;
 5. the bucket of the state goes last.
 """
 
@@ -22,6 +24,7 @@ from emporium_aws.settings import Settings
 from emporium_aws.state import TAG as STATE_TAG
 from emporium_aws.state import State, environment
 from emporium_aws.store import NAMESPACE, Store
+from emporium_aws.strays import Strays
 from emporium_aws.sweep import Sweep, refuse_another_cluster
 
 GONE_S: Final = 300
@@ -41,6 +44,7 @@ class Down:
     state: State
     cloud: Cloud
     leftovers: Leftovers
+    strays: Strays
 
     def run(self) -> None:
         """Take everything down. Raises AwsError that says what is left, and CommandError."""
@@ -56,6 +60,7 @@ class Down:
             self._destroy(sweep)
             self.runner.step("Once more, after Terraform")
             sweep.run()
+            self.strays.remove_named(self.leftovers.find())
         self._verify()
         if self.settings.keep_state:
             self.runner.say("KEEP_STATE=1: the bucket of the state stays")
@@ -108,6 +113,7 @@ class Down:
         self.state.connect(terraform)
         if self.settings.unlock:
             terraform.unlock(self.settings.unlock)
+        self.strays.remove(terraform.known())
         try:
             terraform.destroy()
         except CommandError as error:
@@ -135,4 +141,5 @@ def down(runner: Runner, settings: Settings, account: str) -> None:
     """Take an environment down, whatever state it is in. Raises AwsError and CommandError."""
     cloud = Cloud(runner)
     state = State(runner, settings, account)
-    Down(runner, settings, state, cloud, Leftovers(cloud, settings)).run()
+    leftovers, strays = Leftovers(cloud, settings), Strays(cloud, settings)
+    Down(runner, settings, state, cloud, leftovers, strays).run()

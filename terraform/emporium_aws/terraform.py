@@ -21,6 +21,11 @@ LOCK: Final = re.compile(r"Error acquiring the state lock")
 LOCK_ID: Final = re.compile(r"\bID:\s+([0-9a-f-]{36})")
 LOCK_WHO: Final = re.compile(r"\bWho:\s+(\S+)")
 LOCK_WHEN: Final = re.compile(r"\bCreated:\s+(\S+)")
+EXISTS: Final = re.compile(r"AlreadyExists|already exists|InvalidSubnet\.Conflict")
+REMEDY_EXISTS: Final = (
+    "what is there and in no state, an interrupted run may have left: delete it by hand, and the"
+    " same again;\nor begin anew with `make aws-down`, which deletes it, and the store's data"
+)
 LOCK_WAIT: Final = "60s"
 
 
@@ -108,11 +113,11 @@ class Terraform:
             *self._command("init", "-no-color", "-input=false", "-reconfigure", *backend)
         )
 
-    def plan(self, plan: Path) -> Any:
+    def plan(self, plan: Path, *words: str) -> Any:
         """Write a plan; it is the answer as JSON. Raises CommandError."""
         self._locked(
             *self._command("plan", "-no-color", "-input=false", f"-lock-timeout={LOCK_WAIT}"),
-            *(*self.arguments, f"-out={plan}"),
+            *(*self.arguments, *words, f"-out={plan}"),
         )
         return json.loads(self.runner.ask(*self._command("show", "-json", plan), sample="{}"))
 
@@ -120,7 +125,12 @@ class Terraform:
         """Do what a plan says; without one, whatever is to be done. Raises CommandError."""
         what = [str(plan)] if plan else ["-auto-approve", *self.arguments]
         words = ("apply", "-no-color", "-input=false", f"-lock-timeout={LOCK_WAIT}", *what)
-        self._locked(*self._command(*words))
+        try:
+            self._locked(*self._command(*words))
+        except CommandError as error:
+            if error.remedy or not EXISTS.search(error.output):
+                raise
+            raise CommandError(str(error), error.output, REMEDY_EXISTS) from error
 
     def destroy(self) -> None:
         """Destroy all that is in the state. Raises CommandError."""
@@ -128,6 +138,15 @@ class Terraform:
             *self._command("destroy", "-no-color", "-input=false", "-auto-approve"),
             *(f"-lock-timeout={LOCK_WAIT}", *self.arguments),
         )
+
+    def known(self) -> frozenset[str]:
+        """The identifiers of all that the state holds, when no other run is at work: that would
+        hold the state's lock. Raises CommandError."""
+        file = self.data / "known"
+        prior = self.plan(file, "-destroy", "-refresh=false").get("prior_state", {})
+        if not self.runner.dry_run:
+            file.unlink()
+        return frozenset(identifiers(prior.get("values", {}).get("root_module", {})))
 
     def outputs(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs by name; empty when nothing was applied yet. Raises CommandError."""
@@ -163,6 +182,15 @@ class Terraform:
                 "if that run still works, wait for its end; if it was killed:\n"
                 f"the same target again with UNLOCK={whole[1] if whole else 'ID'}",
             ) from error
+
+
+def identifiers(module: Mapping[str, Any]) -> Iterator[str]:
+    """The identifiers of a module's resources in a state, and of the modules below."""
+    for resource in module.get("resources", []):
+        if resource["mode"] == "managed":
+            yield str(resource["values"].get("id"))
+    for child in module.get("child_modules", []):
+        yield from identifiers(child)
 
 
 def stage(runner: Runner, source: Path, target: Path) -> Path:

@@ -18,8 +18,9 @@ from emporium_aws.commands import Done, Runner
 from emporium_aws.errors import AwsError, CommandError
 from emporium_aws.settings import Settings
 from emporium_aws.store import Outputs
+from emporium_aws.strays import Strays
 from emporium_aws.sweep import Sweep, refuse_another_cluster
-from emporium_aws.terraform import stage, variables
+from emporium_aws.terraform import Terraform, identifiers, stage, variables
 
 OUTPUTS = Outputs("emporium", "registry.example", "emporium", "gp3", "amd64")
 
@@ -133,6 +134,67 @@ def test_target_groups_are_found_after_their_vpc_is_gone(said: list[str]) -> Non
     sweep.run()
     deleted = [words for words in aws.asked if "delete-target-group" in words]
     assert deleted == ["aws elbv2 delete-target-group --target-group-arn arn:group"]
+
+
+def test_only_what_the_state_does_not_know_is_a_stray(said: list[str]) -> None:
+    """A node group and what hangs on it go before the VPC; what Terraform will destroy stays."""
+    aws = FakeAws(say=said.append)
+    ids = ["vpc-ours", "subnet-ours", "subnet-stray", "nat-stray", "eipalloc-stray", "i-node"]
+    aws.answers = {
+        "describe-cluster": {"cluster": {}},
+        "list-nodegroups": {"nodegroups": ["ours", "stray"]},
+        "describe-tags": {"Tags": [{"ResourceId": each} for each in ids]},
+    }
+    strays = Strays(Cloud(aws), Settings("shop", "us-east-1"))
+    strays.remove(frozenset({"shop", "shop:ours", "vpc-ours", "subnet-ours"}))
+    done = [words for words in aws.asked if " describe-" not in words and " list-" not in words]
+    group = "--cluster-name shop --nodegroup-name stray"
+    assert done == [
+        f"aws eks delete-nodegroup {group}",
+        f"aws eks wait nodegroup-deleted {group}",
+        "aws ec2 delete-nat-gateway --nat-gateway-id nat-stray",
+        "aws ec2 wait nat-gateway-deleted --nat-gateway-ids nat-stray",
+        "aws ec2 release-address --allocation-id eipalloc-stray",
+        "aws ec2 delete-subnet --subnet-id subnet-stray",
+    ]
+
+
+def test_a_cluster_that_is_in_no_state_is_deleted(said: list[str]) -> None:
+    """It was seen to carry the environment's tag before."""
+    aws = FakeAws(say=said.append)
+    aws.answers = {
+        "describe-cluster": {"cluster": {}},
+        "list-nodegroups": {"nodegroups": []},
+        "describe-tags": {"Tags": []},
+    }
+    Strays(Cloud(aws), Settings("shop", "us-east-1")).remove(frozenset({"shop-node"}))
+    assert "aws eks delete-cluster --name shop" in aws.asked
+
+
+def test_an_apply_that_meets_what_it_does_not_know_says_what_it_may_be(
+    said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a subnet of an interrupted run that is in no state."""
+    told = "Error: InvalidSubnet.Conflict: The CIDR conflicts with another subnet"
+    work = runner(said)
+    terraform = Terraform(work, tmp_path, tmp_path)
+
+    def fail(*_: object, **__: object) -> str:
+        raise CommandError(told, told)
+
+    monkeypatch.setattr(Runner, "work", fail)
+    with pytest.raises(CommandError, match="conflicts") as failure:
+        terraform.apply()
+    assert "an interrupted run may have left" in failure.value.remedy
+
+
+def test_the_identifiers_of_a_state_are_those_of_all_its_modules() -> None:
+    """What Terraform only reads is nothing that it made."""
+    vpc = {"mode": "managed", "values": {"id": "vpc-1"}}
+    read = {"mode": "data", "values": {"id": "us-east-1"}}
+    deepest = {"resources": [{"mode": "managed", "values": {"id": "x"}}]}
+    below = {"resources": [vpc, read], "child_modules": [deepest]}
+    assert set(identifiers({"child_modules": [below]})) == {"vpc-1", "x"}
 
 
 class FakeCluster(Runner):
