@@ -5,6 +5,7 @@ provider "aws" {
     tags = merge(var.tags, {
       "emporium:environment" = var.name
       "emporium:managed-by"  = "terraform"
+      "emporium:region"      = var.region
     })
   }
 

@@ -12,6 +12,8 @@ from emporium_aws.errors import CommandError
 
 CODE: Final = re.compile(r"An error occurred \(([A-Za-z0-9.]+)\)")
 GONE: Final = re.compile(r"404|NoSuch\w*|\w*NotFound\w*|\w*\.NotFound|NoSuchEntity")
+WAIT_S: Final = 3600
+"""AWS's command line gives up after 10 to 40 minutes, by what is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,16 @@ class Cloud:
             return None
         raise CommandError(f"aws {' '.join(words)[:200]}\n{done.errors.strip()}", done.errors)
 
-    def remove(self, *words: str, timeout_s: float = ASK_S) -> bool:
-        """Delete something; whether it went or was gone already. A refusal is printed: what is
-        left is found again at the end, by its tag."""
+    def remove(self, *words: str) -> bool:
+        """Delete something; whether it went or was gone already. A refusal is printed, where AWS
+        calls it an error: what is left is found again at the end, by its tag."""
+        return self._try(*words, timeout_s=ASK_S)
+
+    def wait(self, service: str, what: str, *words: str) -> bool:
+        """Wait till something is as `what` says; whether it came to that. If not, it is printed."""
+        return self._try(service, "wait", what, *words, timeout_s=WAIT_S)
+
+    def _try(self, *words: str, timeout_s: float) -> bool:
         done = self.runner.attempt("aws", *words, timeout_s=timeout_s)
         if done.code == 0 or is_gone(done):
             return True

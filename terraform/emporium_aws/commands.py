@@ -88,9 +88,15 @@ class Runner:
                 raise AwsError(f"no answer after {timeout_s:.0f} s: {shlex.join(words)}") from None
         return Done(process.returncode, output, errors)
 
-    def work(self, *command: str | Path, timeout_s: float = WORK_S, text: str | None = None) -> str:
-        """Run what changes something; what it says is printed as it comes, and its last lines are
-        the answer. `text` is its standard input. Raises CommandError."""
+    def work(
+        self,
+        *command: str | Path,
+        timeout_s: float = WORK_S,
+        text: str | None = None,
+        quiet: bool = False,
+    ) -> str:
+        """Run what takes its time; what it says is printed as it comes, unless `quiet`, and its
+        last lines are the answer. `text` is its standard input. Raises CommandError."""
         words = [str(part) for part in command]
         self._show(words)
         if self.dry_run:
@@ -107,7 +113,8 @@ class Runner:
             try:
                 for line in process.stdout:
                     last.append(line)
-                    self.say(f"  {line.rstrip()}")
+                    if not quiet:
+                        self.say(f"  {line.rstrip()}")
                 process.wait(GRACE_S)
             finally:
                 overdue.cancel()

@@ -26,6 +26,7 @@ from emporium_aws.state import State, environment
 from emporium_aws.store import NAMESPACE, Store
 from emporium_aws.strays import Strays
 from emporium_aws.sweep import Sweep, refuse_another_cluster
+from emporium_aws.terraform import Terraform
 
 GONE_S: Final = 300
 """How long Kubernetes may take to give a kind of thing back to AWS."""
@@ -33,6 +34,7 @@ ACTIVE: Final = "ACTIVE"
 AGAIN: Final = (
     "make aws-down again; what it lists twice delete by hand (the console's Tag Editor finds it)"
 )
+ANOTHER: Final = "wait for its end; make aws-down again if that is to go, too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +60,20 @@ class Down:
         sweep.images()
         if with_state:
             self._destroy(sweep)
-            self.runner.step("Once more, after Terraform")
-            sweep.run()
-            self.strays.remove_named(self.leftovers.find())
         self._verify()
         if self.settings.keep_state:
             self.runner.say("KEEP_STATE=1: the bucket of the state stays")
-        elif bucket or self.state.left():
-            self.state.remove(bucket=bucket)
-            if left := self.leftovers.wait(STATE_TAG):
-                raise AwsError(_told("of the state's bucket, these are left:", left), AGAIN)
+        elif bucket or self.state.begun():
+            self._remove_state(bucket=bucket)
+
+    def remove_strays(self, terraform: Terraform, sweep: Sweep) -> None:
+        """What there is, but for what is then in the state, which isn't another run's to write.
+        Raises CommandError."""
+        found = self.strays.find()
+        known = terraform.known()  # after what was found: see there
+        if self.strays.remove_cluster(found.cluster - known):
+            sweep.run()  # of the nodes' interfaces
+        self.strays.remove_of_ec2(found.of_ec2 - known)
 
     def _empty_cluster(self) -> bool:
         """Have Kubernetes give back what it holds; whether there is a cluster. Nothing here is
@@ -113,7 +119,7 @@ class Down:
         self.state.connect(terraform)
         if self.settings.unlock:
             terraform.unlock(self.settings.unlock)
-        self.strays.remove(terraform.known())
+        self.remove_strays(terraform, sweep)
         try:
             terraform.destroy()
         except CommandError as error:
@@ -122,9 +128,28 @@ class Down:
             self.runner.say(f"{error}\nSweeping again, and once more")
             sweep.run()
             sweep.images()
+            self.remove_strays(terraform, sweep)
             terraform.destroy()
         if left := terraform.resources():
             raise AwsError(_told("still in Terraform's state:", left), AGAIN)
+        self.runner.step("Once more, after Terraform")
+        sweep.run()
+        if left := self.leftovers.find():
+            if terraform.known():
+                raise AwsError("meanwhile another run has made something anew", ANOTHER)
+            self.strays.remove_named(left)
+        self.strays.remove_alias(f"alias/{self.settings.name}")
+
+    def _remove_state(self, *, bucket: bool) -> None:
+        """The bucket of the state, and what belongs to it. Raises AwsError that lists what stays,
+        and CommandError."""
+        self.state.remove(bucket=bucket)
+        if left := self.leftovers.find(STATE_TAG):
+            self.strays.remove_named(left)
+        self.strays.remove_alias(f"alias/{self.settings.name}-state", STATE_TAG)
+        if left and (left := self.leftovers.wait(STATE_TAG)):
+            raise AwsError(_told("of the state's bucket, these are left:", left), AGAIN)
+        self.state.forget()
 
     def _verify(self) -> None:
         """Nothing may carry the tag any more. Raises AwsError that lists what does."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from emporium_aws.cloud import Cloud
-from emporium_aws.settings import TAG, Settings
+from emporium_aws.settings import REGION_TAG, TAG, Settings
 
 POLL_S: Final = 20
 GLOBAL_REGION: Final = "us-east-1"
@@ -56,7 +56,16 @@ class Leftovers:
         filters = f"Key={key},Values={self.settings.name}"
         sample: Any = {"ResourceTagMappingList": []}
         found = self.cloud.ask(*words, "--tag-filters", filters, sample=sample)
-        return [each["ResourceARN"] for each in found["ResourceTagMappingList"]]
+        listed = [each["ResourceARN"] for each in found["ResourceTagMappingList"]]
+        return [arn for arn in listed if self._is_of_the_region(arn, region)]
+
+    def _is_of_the_region(self, arn: str, asked: str) -> bool:
+        """Whether it isn't of another region's environment that has the same name; a bucket is
+        listed where it is, without saying so."""
+        service, region = arn.split(":")[2:4]
+        if region or service == "s3":
+            return (region or asked) == self.settings.region
+        return True
 
     def _is_there(self, arn: str) -> bool:
         """Whether what is listed is more than a memory."""
@@ -77,7 +86,7 @@ class Leftovers:
         return bool(state) and state not in OFF
 
     def _of_iam(self, key: str) -> list[str]:
-        """IAM's roles and policies of our name that carry the tag."""
+        """IAM's roles and policies of our name that carry the tag, and the region's."""
         ours = f"{self.settings.name}-"
         roles = self.cloud.ask("iam", "list-roles", sample={"Roles": []})["Roles"]
         words = ("iam", "list-policies", "--scope", "Local")
@@ -91,9 +100,9 @@ class Leftovers:
             for policy in policies
             if policy["PolicyName"].startswith(ours)
         ]
-        wanted = {"Key": key, "Value": self.settings.name}
-        return [
-            arn
-            for arn, question in found
-            if wanted in ((self.cloud.find(*question) or {}).get("Tags") or [])
-        ]
+        wanted = {(key, self.settings.name), (REGION_TAG, self.settings.region)}
+        return [arn for arn, question in found if wanted <= self._tags(*question)]
+
+    def _tags(self, *question: str) -> set[tuple[str, str]]:
+        tags = (self.cloud.find(*question) or {}).get("Tags") or []
+        return {(tag["Key"], tag["Value"]) for tag in tags}

@@ -17,6 +17,8 @@ CHART: Final = ROOT / "charts" / "emporium"
 ROLES: Final = ("frontend", "cache", "catalog", "order", "client")
 TAG: Final = "emporium:environment"
 """The key of the tag that everything of an environment carries; its value is the name."""
+REGION_TAG: Final = "emporium:region"
+"""The key of the one that says where the environment is, for what is in no region."""
 
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{1,18}[a-z0-9]")
 REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+){1,2}-[1-9]")

@@ -7,6 +7,7 @@ that file is in the bucket, so that `make clean` or another machine can't lose i
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -102,9 +103,14 @@ class State:
         found: dict[str, Any] = json.loads(text or "{}")
         return found
 
-    def left(self) -> bool:
-        """Whether an interrupted removal has left some of it besides the bucket."""
-        return any(each.get("mode") == "managed" for each in self._read().get("resources", []))
+    def begun(self) -> bool:
+        """Whether this machine has begun to make it, and not seen it gone."""
+        return self._folder.is_dir()
+
+    def forget(self) -> None:
+        """Keep nothing of a bucket that is gone."""
+        if not self.runner.dry_run:
+            shutil.rmtree(self._folder)
 
     def remove(self, *, bucket: bool) -> None:
         """Empty the bucket, and destroy it with its key. Raises CommandError."""
@@ -116,6 +122,8 @@ class State:
         if bucket:
             self._empty()
         terraform.destroy()
+        if bucket and self.exists(sample=False):  # an interrupted run's, that is in no state
+            Cloud(self.runner).remove("s3api", "delete-bucket", "--bucket", self.bucket)
 
     def _terraform(self) -> Terraform:
         folder = stage(self.runner, self.settings.root / "terraform" / "bootstrap", self._folder)

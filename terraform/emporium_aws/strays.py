@@ -5,7 +5,8 @@ asked for; a killed one loses what it did since it last wrote its state. Such st
 in the state: a VPC doesn't go before its last subnet. They come after it in the order of making,
 so they can go first: nothing in the state needs a stray.
 
-Only what carries the environment's tag is touched, and only kinds that the configuration makes.
+Only what carries the environment's tag is touched, in its region, with the node groups of a cluster
+that does; and only kinds that the configuration makes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from typing import Any, Final
 from emporium_aws.cloud import Cloud
 from emporium_aws.settings import TAG, Settings
 
-GONE_S: Final = 2400
-"""How long a node group or a cluster may take to go; AWS's own waiting ends at 40 minutes."""
 OF_EC2: Final = {
     "vpce-": ("delete-vpc-endpoints", "--vpc-endpoint-ids"),
     "nat-": ("delete-nat-gateway", "--nat-gateway-id"),
@@ -37,24 +36,71 @@ other."""
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What there is by now; all but what Terraform's state knows are strays."""
+
+    cluster: frozenset[str]
+    """`NAME` for the cluster, `NAME:GROUP` for its node groups, as in Terraform's state."""
+    of_ec2: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Strays:
     """The strays of one environment."""
 
     cloud: Cloud
     settings: Settings
 
-    def remove(self, known: AbstractSet[str]) -> None:
-        """Delete what EKS and EC2 have, but for what is `known`, by the identifiers of Terraform's
-        state. Raises CommandError."""
-        self._cluster(known)
-        filters = (f"Name=key,Values={TAG}", f"Name=value,Values={self.settings.name}")
-        sample: Any = {"Tags": []}
-        found = self.cloud.ask("ec2", "describe-tags", "--filters", *filters, sample=sample)
-        self._of_ec2({each["ResourceId"] for each in found["Tags"]} - known)
+    def find(self) -> Found:
+        """What there is of the cluster, which was seen to be ours before, and in EC2. To be asked
+        before the state is: what another run makes meanwhile must not look like a stray. Raises
+        CommandError."""
+        name = self.settings.name
+        cluster: set[str] = set()
+        if self.cloud.find("eks", "describe-cluster", "--name", name) is not None:
+            listed = self.cloud.find("eks", "list-nodegroups", "--cluster-name", name) or {}
+            cluster = {name, *(f"{name}:{group}" for group in listed.get("nodegroups", []))}
+        filters = (f"Name=key,Values={TAG}", f"Name=value,Values={name}")
+        sample = {"Tags": [{"ResourceId": "subnet-ID"}]}
+        tags: Any = self.cloud.ask("ec2", "describe-tags", "--filters", *filters, sample=sample)
+        of_ec2 = {each["ResourceId"] for each in tags["Tags"]}
+        return Found(frozenset(cluster), frozenset(of_ec2))
+
+    def remove_cluster(self, strays: AbstractSet[str]) -> bool:
+        """Delete node groups and cluster; whether there was one. Raises CommandError."""
+        name = self.settings.name
+        which = ("--cluster-name", name)
+        groups = [
+            (*which, "--nodegroup-name", stray.partition(":")[2])
+            for stray in sorted(strays - {name})
+        ]
+        for group in groups:
+            self._delete_of_eks("nodegroup", *group)
+        for group in groups:
+            self.cloud.wait("eks", "nodegroup-deleted", *group)
+        if name in strays:
+            self._delete_of_eks("cluster", "--name", name)
+            self.cloud.wait("eks", "cluster-deleted", "--name", name)
+        return bool(strays)
+
+    def _delete_of_eks(self, kind: str, *which: str) -> None:
+        """EKS may refuse to delete what it is still making."""
+        if not self.cloud.remove("eks", f"delete-{kind}", *which):
+            self.cloud.wait("eks", f"{kind}-active", *which)
+            self.cloud.remove("eks", f"delete-{kind}", *which)
+
+    def remove_of_ec2(self, strays: AbstractSet[str]) -> None:
+        """Delete what has such identifiers. Raises CommandError."""
+        for beginning, deletion in OF_EC2.items():
+            kind = sorted(each for each in strays if each.startswith(beginning))
+            for stray in kind:
+                self._detach(stray)
+                self.cloud.remove("ec2", *deletion, stray)
+            for stray in kind if beginning == "nat-" else ():  # it keeps its address till its end
+                self.cloud.wait("ec2", "nat-gateway-deleted", "--nat-gateway-ids", stray)
 
     def remove_named(self, names: Iterable[str]) -> None:
-        """Delete what is left when nothing is in the state any more, by ARN. Of kinds that the
-        configuration doesn't make, nothing is deleted. Raises CommandError."""
+        """Delete by ARN, when nothing is in the state any more. Raises CommandError."""
         kinds: dict[str, Callable[[str], object]] = {
             r"arn:[^:]+:iam::\d+:role/(?:.+/)?([^/]+)": self._role,
             r"arn:[^:]+:kms:.+:key/(.+)": self._key,
@@ -62,38 +108,22 @@ class Strays:
             r"arn:[^:]+:ecr:.+:repository/(.+)": self._repository,
         }
         listed = list(names)
-        self._of_ec2({name.rpartition("/")[2] for name in listed if ":ec2:" in name})
+        self.remove_of_ec2({name.rpartition("/")[2] for name in listed if ":ec2:" in name})
         for name in listed:
             for kind, delete in kinds.items():
                 if found := re.fullmatch(kind, name):
                     delete(found[1])
 
-    def _of_ec2(self, identifiers: AbstractSet[str]) -> None:
-        for beginning, deletion in OF_EC2.items():
-            strays = sorted(each for each in identifiers if each.startswith(beginning))
-            for stray in strays:
-                self._detach(stray)
-                self.cloud.remove("ec2", *deletion, stray)
-            if strays and beginning == "nat-":  # their addresses are theirs until they are gone
-                which = ("--nat-gateway-ids", *strays)
-                self.cloud.remove("ec2", "wait", "nat-gateway-deleted", *which, timeout_s=GONE_S)
-
-    def _cluster(self, known: AbstractSet[str]) -> None:
-        """The cluster's node groups, and the cluster, which was seen to be ours before."""
-        name = self.settings.name
-        if self.cloud.find("eks", "describe-cluster", "--name", name) is None:
+    def remove_alias(self, alias: str, tag: str = TAG) -> None:
+        """Delete the name of a key of ours, which would keep it as long as the key waits for its
+        end. Raises CommandError."""
+        key = self.cloud.find("kms", "describe-key", "--key-id", alias)
+        if key is None:
             return
-        which = ("--cluster-name", name)
-        listed = self.cloud.ask("eks", "list-nodegroups", *which)
-        strays = [group for group in listed["nodegroups"] if f"{name}:{group}" not in known]
-        groups = [(*which, "--nodegroup-name", group) for group in strays]
-        for group in groups:
-            self.cloud.remove("eks", "delete-nodegroup", *group)
-        for group in groups:
-            self.cloud.remove("eks", "wait", "nodegroup-deleted", *group, timeout_s=GONE_S)
-        if name not in known:
-            self.cloud.remove("eks", "delete-cluster", "--name", name)
-            self.cloud.remove("eks", "wait", "cluster-deleted", "--name", name, timeout_s=GONE_S)
+        which = ("--key-id", key["KeyMetadata"]["KeyId"])
+        tags = (self.cloud.find("kms", "list-resource-tags", *which) or {}).get("Tags", [])
+        if {"TagKey": tag, "TagValue": self.settings.name} in tags:
+            self.cloud.remove("kms", "delete-alias", "--alias-name", alias)
 
     def _detach(self, stray: str) -> None:
         """Part a stray from what it is attached to."""
@@ -124,12 +154,8 @@ class Strays:
         self.cloud.remove("iam", "delete-role", *which)
 
     def _key(self, identifier: str) -> None:
-        """A key waits for its end; its alias would keep the name till then."""
-        which = ("--key-id", identifier)
-        for alias in (self.cloud.find("kms", "list-aliases", *which) or {}).get("Aliases", []):
-            self.cloud.remove("kms", "delete-alias", "--alias-name", alias["AliasName"])
         window = ("--pending-window-in-days", "7")
-        self.cloud.remove("kms", "schedule-key-deletion", *which, *window)
+        self.cloud.remove("kms", "schedule-key-deletion", "--key-id", identifier, *window)
 
     def _log_group(self, name: str) -> None:
         self.cloud.remove("logs", "delete-log-group", "--log-group-name", name)

@@ -21,10 +21,13 @@ LOCK: Final = re.compile(r"Error acquiring the state lock")
 LOCK_ID: Final = re.compile(r"\bID:\s+([0-9a-f-]{36})")
 LOCK_WHO: Final = re.compile(r"\bWho:\s+(\S+)")
 LOCK_WHEN: Final = re.compile(r"\bCreated:\s+(\S+)")
-EXISTS: Final = re.compile(r"AlreadyExists|already exists|InvalidSubnet\.Conflict")
+EXISTS: Final = re.compile(
+    r"Already(Exists|Associated|OwnedByYou)|already exists|InvalidSubnet\.Conflict"
+)
 REMEDY_EXISTS: Final = (
-    "what is there and in no state, an interrupted run may have left: delete it by hand, and the"
-    " same again;\nor begin anew with `make aws-down`, which deletes it, and the store's data"
+    "what is there and in no state may be of another region's environment of this name (look at its"
+    " tags): take another NAME;\nor an interrupted run has left it: delete it by hand, and the same"
+    " again, or begin anew with `make aws-down`, which deletes it, and the store's data"
 )
 LOCK_WAIT: Final = "60s"
 
@@ -113,11 +116,12 @@ class Terraform:
             *self._command("init", "-no-color", "-input=false", "-reconfigure", *backend)
         )
 
-    def plan(self, plan: Path, *words: str) -> Any:
+    def plan(self, plan: Path, *words: str, quiet: bool = False) -> Any:
         """Write a plan; it is the answer as JSON. Raises CommandError."""
         self._locked(
             *self._command("plan", "-no-color", "-input=false", f"-lock-timeout={LOCK_WAIT}"),
             *(*self.arguments, *words, f"-out={plan}"),
+            quiet=quiet,
         )
         return json.loads(self.runner.ask(*self._command("show", "-json", plan), sample="{}"))
 
@@ -143,10 +147,16 @@ class Terraform:
         """The identifiers of all that the state holds, when no other run is at work: that would
         hold the state's lock. Raises CommandError."""
         file = self.data / "known"
-        prior = self.plan(file, "-destroy", "-refresh=false").get("prior_state", {})
-        if not self.runner.dry_run:
-            file.unlink()
-        return frozenset(identifiers(prior.get("values", {}).get("root_module", {})))
+        try:
+            plan = self.plan(file, "-destroy", "-refresh=false", quiet=True)
+        finally:
+            file.unlink(missing_ok=True)  # it has all that the state has
+        prior = plan.get("prior_state", {}).get("values", {}).get("root_module", {})
+        found = frozenset(identifiers(prior))
+        # Whoever doesn't know them would take all that there is for a stray.
+        if not found and (held := self.resources()):
+            raise CommandError(f"{len(held)} resources of the state without an identifier", "")
+        return found
 
     def outputs(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs by name; empty when nothing was applied yet. Raises CommandError."""
@@ -166,10 +176,10 @@ class Terraform:
         """Break the lock of a run that is dead. Raises CommandError."""
         self.runner.work(*self._command("force-unlock", "-no-color", "-force", identifier))
 
-    def _locked(self, *command: str | Path) -> None:
+    def _locked(self, *command: str | Path, quiet: bool = False) -> None:
         """Run what takes the state's lock. Raises CommandError that says how to break it."""
         try:
-            self.runner.work(*command)
+            self.runner.work(*command, quiet=quiet)
         except CommandError as error:
             if not LOCK.search(error.output):
                 raise

@@ -129,15 +129,20 @@ class Checkout:
         )
 
     def run(self, verb: str, *words: str, code: int = 0) -> str:
-        """Run a target's program, and answer what it printed."""
+        """Run a target's program, which ends with `code`, and answer what it printed."""
+        ended, output = self.end(verb, *words)
+        assert ended == code, output[-6000:]
+        return output
+
+    def end(self, verb: str, *words: str) -> tuple[int, str]:
+        """Run a target's program to its end: its exit code, and what it printed."""
         process = self.start(verb, *words)
         try:
             output, _ = process.communicate(timeout=RUN_S)
         finally:
             process.kill()
             process.wait()
-        assert process.returncode == code, output[-6000:]
-        return output
+        return process.returncode, output
 
     def calls(self) -> list[list[str]]:
         """What the doubles were called with."""

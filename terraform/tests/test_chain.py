@@ -10,7 +10,7 @@ import signal
 import subprocess
 from typing import Any
 
-from conftest import RUN_S, Checkout, StandIn
+from conftest import Checkout, StandIn
 
 STATE_OF = "emporium:state-of"
 VPC_IS_MADE = "module.network.aws_vpc.this: Creation complete"
@@ -52,9 +52,18 @@ def nothing_is_left(checkout: Checkout, stand_in: StandIn) -> None:
             found = stand_in.ask("ec2", "describe-nat-gateways", *which)
             assert found["NatGateways"][0]["State"] == "deleted"
     tags = f"Name=tag:kubernetes.io/cluster/{checkout.name},Values=owned"
+    ours = f"Name=tag:emporium:environment,Values={checkout.name}"
     assert stand_in.ask("ec2", "describe-volumes", "--filters", tags)["Volumes"] == []
     buckets = stand_in.ask("s3api", "list-buckets")["Buckets"]
     assert not [bucket for bucket in buckets if bucket["Name"].startswith(f"{checkout.name}-")]
+    addresses = stand_in.ask("ec2", "describe-addresses", "--filters", ours)["Addresses"]
+    endpoints = stand_in.ask("ec2", "describe-vpc-endpoints", "--filters", ours)["VpcEndpoints"]
+    assert addresses == [each for each in endpoints if each["State"] != "deleted"] == []
+    templates = stand_in.ask("ec2", "describe-launch-templates")["LaunchTemplates"]
+    begun = f"{checkout.name}-"
+    assert not [each for each in templates if each["LaunchTemplateName"].startswith(begun)]
+    roles = stand_in.ask("iam", "list-roles")["Roles"]
+    assert not [role for role in roles if role["RoleName"].startswith(begun)]
     groups = stand_in.ask("logs", "describe-log-groups")["logGroups"]
     assert not [group for group in groups if f"/{checkout.name}/" in group["logGroupName"]]
 
@@ -94,8 +103,11 @@ def test_from_nothing_to_the_store_and_back_to_nothing(
     plant_what_kubernetes_leaves(checkout, stand_in)
     told = checkout.run("down", "--yes")
     assert "nothing of emporium is left" in told
+    for deletion in ("eks delete-", "delete-subnet", "delete-vpc ", "release-address"):
+        assert deletion not in told, "what is in the state is Terraform's to delete"
     nothing_is_left(checkout, stand_in)
     planted_is_gone(stand_in)
+    assert not (checkout.folder / "bootstrap").exists()
     assert "nothing of emporium is left" in checkout.run("down", "--yes"), "and again"
 
 
@@ -161,13 +173,18 @@ def test_whatever_is_interrupted_can_be_taken_down(checkout: Checkout, stand_in:
     assert any(":vpc/" in arn for arn in stand_in.tagged(checkout.name)), "something was made"
     plant_strays(checkout, stand_in)
     interrupt(checkout, "down", "Destruction complete", signal.SIGKILL)
-    process = checkout.start("down", "--yes")
-    told, _ = process.communicate(timeout=RUN_S)
-    if process.returncode:
-        identifier = told.split("UNLOCK=")[1].split()[0]
-        told = checkout.run("down", "--yes", "--unlock", identifier)
-    assert "nothing of cut-short is left" in told
+    assert "nothing of cut-short is left" in take_down(checkout)
     nothing_is_left(checkout, stand_in)
+
+
+def take_down(checkout: Checkout) -> str:
+    """What aws-down says at last; with the lock broken where the dead run held it."""
+    words = ("down", "--yes", "--patience", "60")
+    code, told = checkout.end(*words)
+    if code:
+        assert "UNLOCK=" in told, told[-6000:]
+        told = checkout.run(*words, "--unlock", told.split("UNLOCK=")[1].split()[0])
+    return told
 
 
 def plant_strays(checkout: Checkout, stand_in: StandIn) -> None:
@@ -195,16 +212,17 @@ def plant_strays(checkout: Checkout, stand_in: StandIn) -> None:
     address = make("allocate-address", "elastic-ip")["AllocationId"]
     which = ("--allocation-id", address, "--subnet-id", subnet)
     make("create-nat-gateway", "natgateway", *which)
-    service = ("--service-name", "com.amazonaws.us-east-1.s3")
+    service = ("--service-name", "com.amazonaws.us-east-1.s3", "--vpc-endpoint-type", "Gateway")
     make("create-vpc-endpoint", "vpc-endpoint", *where, *service)
     template = ("--launch-template-name", f"{checkout.name}-node-1", "--launch-template-data", "{}")
     make("create-launch-template", "launch-template", *template)
-    key = ("Key=emporium:environment", f"Value={checkout.name}")
+    key = f"Key=emporium:environment,Value={checkout.name}"
     role = ("--role-name", f"{checkout.name}-planted")
-    stand_in.ask(
-        *("iam", "create-role", *role, "--assume-role-policy-document", "{}"),
-        *("--tags", ",".join(key)),
-    )
+    region = "Key=emporium:region,Value=us-east-1"
+    trust = ("--assume-role-policy-document", "{}")
+    stand_in.ask("iam", "create-role", *role, *trust, "--tags", key, region)
+    managed = ("--policy-arn", "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy")
+    stand_in.ask("iam", "attach-role-policy", *role, *managed)
     deny = {"Effect": "Deny", "Action": "*", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": deny})
     inline = ("--policy-name", "inline", "--policy-document", policy)
@@ -213,7 +231,9 @@ def plant_strays(checkout: Checkout, stand_in: StandIn) -> None:
     named = ("--tags", f"emporium:environment={checkout.name}")
     stand_in.ask("logs", "create-log-group", *group, *named)
     repository = ("--repository-name", f"{checkout.name}/planted")
-    stand_in.ask("ecr", "create-repository", *repository, "--tags", ",".join(key))
+    stand_in.ask("ecr", "create-repository", *repository, "--tags", key)
+    of_the_state = f"TagKey={STATE_OF},TagValue={checkout.name}"
+    stand_in.ask("kms", "create-key", "--tags", of_the_state)
 
 
 def test_what_a_killed_apply_made_can_be_taken_down(checkout: Checkout, stand_in: StandIn) -> None:
@@ -223,10 +243,7 @@ def test_what_a_killed_apply_made_can_be_taken_down(checkout: Checkout, stand_in
     interrupt(checkout, "up", VPC_IS_MADE, signal.SIGKILL)
     vpcs = [arn for arn in stand_in.tagged(checkout.name) if ":vpc/" in arn]
     assert vpcs
-    told = checkout.run("down", "--yes", code=1)
-    identifier = told.split("UNLOCK=")[1].split()[0]
-    told = checkout.run("down", "--yes", "--unlock", identifier)
-    assert "nothing of killed is left" in told
+    assert "nothing of killed is left" in take_down(checkout)
     nothing_is_left(checkout, stand_in)
 
 

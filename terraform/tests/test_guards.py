@@ -15,8 +15,11 @@ from conftest import FakeAws, runner
 from emporium_aws import cli, e2e
 from emporium_aws.cloud import Cloud
 from emporium_aws.commands import Done, Runner
+from emporium_aws.down import Down
 from emporium_aws.errors import AwsError, CommandError
+from emporium_aws.leftovers import Leftovers
 from emporium_aws.settings import Settings
+from emporium_aws.state import State
 from emporium_aws.store import Outputs
 from emporium_aws.strays import Strays
 from emporium_aws.sweep import Sweep, refuse_another_cluster
@@ -136,20 +139,34 @@ def test_target_groups_are_found_after_their_vpc_is_gone(said: list[str]) -> Non
     assert deleted == ["aws elbv2 delete-target-group --target-group-arn arn:group"]
 
 
-def test_only_what_the_state_does_not_know_is_a_stray(said: list[str]) -> None:
-    """A node group and what hangs on it go before the VPC; what Terraform will destroy stays."""
+def stray_aws(said: list[str], groups: tuple[str, ...] = ()) -> FakeAws:
+    """AWS with a cluster that has such node groups, and things in EC2."""
     aws = FakeAws(say=said.append)
     ids = ["vpc-ours", "subnet-ours", "subnet-stray", "nat-stray", "eipalloc-stray", "i-node"]
     aws.answers = {
         "describe-cluster": {"cluster": {}},
-        "list-nodegroups": {"nodegroups": ["ours", "stray"]},
+        "list-nodegroups": {"nodegroups": list(groups)},
         "describe-tags": {"Tags": [{"ResourceId": each} for each in ids]},
     }
+    return aws
+
+
+def changes(aws: FakeAws) -> list[str]:
+    """What was asked for that isn't a question."""
+    return [words for words in aws.asked if " describe-" not in words and " list-" not in words]
+
+
+def test_what_hangs_on_a_stray_goes_before_it(said: list[str]) -> None:
+    """Node groups before the cluster, gateways before their addresses and subnets; what
+    Terraform will destroy, and what it never makes, stays."""
+    aws = stray_aws(said, ("ours", "stray"))
     strays = Strays(Cloud(aws), Settings("shop", "us-east-1"))
-    strays.remove(frozenset({"shop", "shop:ours", "vpc-ours", "subnet-ours"}))
-    done = [words for words in aws.asked if " describe-" not in words and " list-" not in words]
+    known = frozenset({"shop", "shop:ours", "vpc-ours", "subnet-ours"})
+    found = strays.find()
+    assert strays.remove_cluster(found.cluster - known)
+    strays.remove_of_ec2(found.of_ec2 - known)
     group = "--cluster-name shop --nodegroup-name stray"
-    assert done == [
+    assert changes(aws) == [
         f"aws eks delete-nodegroup {group}",
         f"aws eks wait nodegroup-deleted {group}",
         "aws ec2 delete-nat-gateway --nat-gateway-id nat-stray",
@@ -159,16 +176,88 @@ def test_only_what_the_state_does_not_know_is_a_stray(said: list[str]) -> None:
     ]
 
 
-def test_a_cluster_that_is_in_no_state_is_deleted(said: list[str]) -> None:
-    """It was seen to carry the environment's tag before."""
+def test_a_cluster_that_is_still_being_made_is_waited_for(said: list[str]) -> None:
+    """EKS may refuse to delete it before."""
+    aws = stray_aws(said)
+    refused = iter([Done(254, "", "An error occurred (ResourceInUseException)")])
+    answer = aws.attempt
+
+    def attempt(*command: str, **more: Any) -> Done:
+        done = answer(*command, **more)
+        return next(refused, done) if "delete-cluster" in command else done
+
+    aws.attempt = attempt  # type: ignore[method-assign]
+    strays = Strays(Cloud(aws), Settings("shop", "us-east-1"))
+    assert strays.remove_cluster(strays.find().cluster)
+    assert changes(aws) == [
+        "aws eks delete-cluster --name shop",
+        "aws eks wait cluster-active --name shop",
+        "aws eks delete-cluster --name shop",
+        "aws eks wait cluster-deleted --name shop",
+    ]
+
+
+class Beside(Terraform):
+    """A Terraform beside another run, that makes something just before the state is read."""
+
+    def known(self) -> frozenset[str]:
+        """All but an address."""
+        aws: Any = self.runner
+        aws.answers["describe-tags"]["Tags"].append({"ResourceId": "subnet-of-another-run"})
+        return frozenset({"shop", "vpc-ours", "subnet-ours", "subnet-stray", "nat-stray"})
+
+
+def test_what_another_run_makes_is_no_stray(said: list[str], tmp_path: Path) -> None:
+    """What there is is listed before the state is read, not after it."""
+    aws = stray_aws(said)
+    settings = Settings("shop", "us-east-1")
+    cloud = Cloud(aws)
+    strays = Strays(cloud, settings)
+    sweep = Sweep(cloud, settings, (), known=False)
+    work = Down(aws, settings, State(aws, settings, "1"), cloud, Leftovers(cloud, settings), strays)
+    work.remove_strays(Beside(aws, tmp_path, tmp_path), sweep)
+    assert changes(aws) == ["aws ec2 release-address --allocation-id eipalloc-stray"]
+
+
+def test_another_regions_environment_of_the_same_name_is_left_alone(said: list[str]) -> None:
+    """Neither listed nor deleted, though IAM has no regions and us-east-1 lists what has none."""
     aws = FakeAws(say=said.append)
+    here, there = "eu-central-1", "us-east-1"
+    arns = [
+        f"arn:aws:ec2:{there}:1:vpc/vpc-1",
+        f"arn:aws:ecr:{there}:1:repository/shop/catalog",
+        f"arn:aws:logs:{there}:1:log-group:/aws/vpc/shop/flow",
+        f"arn:aws:kms:{there}:1:key/k",
+        "arn:aws:s3:::shop-state-1-us-east-1",
+    ]
+    role = {"RoleName": "shop-node", "Arn": "arn:aws:iam::1:role/shop-node"}
+    tags = [
+        {"Key": "emporium:environment", "Value": "shop"},
+        {"Key": "emporium:region", "Value": there},
+    ]
     aws.answers = {
-        "describe-cluster": {"cluster": {}},
-        "list-nodegroups": {"nodegroups": []},
-        "describe-tags": {"Tags": []},
+        f"--region {there}": {"ResourceTagMappingList": [{"ResourceARN": arn} for arn in arns]},
+        f"--region {here}": {"ResourceTagMappingList": []},
+        "list-roles": {"Roles": [role]},
+        "list-policies": {"Policies": []},
+        "list-role-tags": {"Tags": tags},
+        "describe-key": {"KeyMetadata": {"KeyState": "Enabled"}},
     }
-    Strays(Cloud(aws), Settings("shop", "us-east-1")).remove(frozenset({"shop-node"}))
-    assert "aws eks delete-cluster --name shop" in aws.asked
+    assert Leftovers(Cloud(aws), Settings("shop", here)).find() == []
+    assert len(Leftovers(Cloud(aws), Settings("shop", there)).find()) == len([*arns, role])
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_only_our_keys_lose_their_name(said: list[str], ours: Any) -> None:
+    """Somebody else may have one of the same name."""
+    aws = FakeAws(say=said.append)
+    tags = [{"TagKey": "emporium:environment", "TagValue": "shop" if ours else "other"}]
+    aws.answers = {
+        "describe-key": {"KeyMetadata": {"KeyId": "k"}},
+        "list-resource-tags": {"Tags": tags},
+    }
+    Strays(Cloud(aws), Settings("shop", "us-east-1")).remove_alias("alias/shop")
+    assert ("aws kms delete-alias --alias-name alias/shop" in aws.asked) is ours
 
 
 def test_an_apply_that_meets_what_it_does_not_know_says_what_it_may_be(
@@ -185,7 +274,20 @@ def test_an_apply_that_meets_what_it_does_not_know_says_what_it_may_be(
     monkeypatch.setattr(Runner, "work", fail)
     with pytest.raises(CommandError, match="conflicts") as failure:
         terraform.apply()
-    assert "an interrupted run may have left" in failure.value.remedy
+    assert "an interrupted run has left it" in failure.value.remedy
+
+
+def test_a_state_whose_identifiers_are_not_found_has_no_strays(
+    said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All that there is would be one."""
+    terraform = Terraform(runner(said), tmp_path, tmp_path)
+    monkeypatch.setattr(Terraform, "plan", lambda *_, **__: {"prior_state": {"elsewhere": {}}})
+    monkeypatch.setattr(Terraform, "resources", lambda _: ["aws_vpc.this"])
+    with pytest.raises(CommandError, match="without an identifier"):
+        terraform.known()
+    monkeypatch.setattr(Terraform, "resources", lambda _: [])
+    assert terraform.known() == frozenset()
 
 
 def test_the_identifiers_of_a_state_are_those_of_all_its_modules() -> None:

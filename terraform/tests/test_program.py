@@ -428,7 +428,12 @@ def test_what_is_only_remembered_is_no_leftover(said: list[str]) -> None:
         "describe-key": {"KeyMetadata": {"KeyState": "PendingDeletion"}},
         "list-roles": {"Roles": [{"RoleName": "emporium-node", "Arn": "role"}]},
         "list-policies": {"Policies": []},
-        "list-role-tags": {"Tags": [{"Key": "emporium:environment", "Value": "emporium"}]},
+        "list-role-tags": {
+            "Tags": [
+                {"Key": "emporium:environment", "Value": "emporium"},
+                {"Key": "emporium:region", "Value": "us-east-1"},
+            ]
+        },
     }
     leftovers = Leftovers(Cloud(fake), Settings())
     assert leftovers.find() == [f"{arn}elastic-ip/eipalloc-0d", "role"]
