@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import random
+import atexit
 import shutil
 import socket
 import subprocess
+import threading
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,9 +15,19 @@ from emporium.local.errors import LocalError
 from emporium.local.processes import LINUX, command_of
 
 LISTENING = "0A"  # the state of a listening socket in /proc/net/tcp
-BLOCK_FIRST, BLOCK_LAST = 10_000, 28_000
-"""Public ports of temporary stores: below the range from which systems give outgoing connections
-their port (32768 on Linux, 49152 on macOS), even with the health port's 2000 on top."""
+FIRST, LAST = 10_000, 28_000
+"""Where public ports of temporary stores lie: below the range from which systems give outgoing
+connections their port (32768 on Linux, 49152 on macOS), even with the health port's 2000 on top."""
+USES = 3_000
+"""Of so many ports the first thousand are public; the other two uses are a thousand above each."""
+BLOCK, BLOCKS = 100, 5
+"""A store takes a block; a process has so many in a range, with the last port of the first to
+guard it."""
+RANGES = [
+    base + beginning
+    for base in range(FIRST, LAST, USES)
+    for beginning in range(0, USES // 3, BLOCK * BLOCKS)
+]
 
 
 def is_free(host: str, port: int) -> bool:
@@ -29,14 +41,60 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
+class Blocks:
+    """Blocks of free ports, for one process.
+
+    A port that is free may be taken before a server of ours listens there, which takes a second,
+    or while it is down. So each process has ranges of its own, guarded as long as it lives by a
+    port that it keeps, and gives a block of them again only after all others.
+    """
+
+    def __init__(self) -> None:
+        """No range is ours yet."""
+        self._guards: list[socket.socket] = []
+        self._bases: deque[int] = deque()
+        self._lock = threading.Lock()
+
+    def free_base(self, host: str, offsets: Iterable[int]) -> int:
+        """A number N for which every N + offset is free. Raises LocalError when there is none."""
+        wanted = list(offsets)
+        with self._lock:
+            while True:
+                for _ in range(len(self._bases)):
+                    base = self._bases[0]
+                    self._bases.rotate(-1)
+                    if all(is_free(host, base + offset) for offset in wanted):
+                        return base
+                self._claim(host)
+
+    def close(self) -> None:
+        """Let go of the ranges."""
+        for guard in self._guards:
+            guard.close()
+
+    def _claim(self, host: str) -> None:
+        """Make another range ours. Raises LocalError when there is none."""
+        for first in RANGES:
+            guard = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            try:
+                guard.bind((host, first + BLOCK - 1))
+            except OSError:
+                guard.close()
+                continue
+            self._guards.append(guard)
+            self._bases.extendleft(first + BLOCK * number for number in reversed(range(BLOCKS)))
+            return
+        raise LocalError("no block of free ports was found on this machine")
+
+
+_blocks = Blocks()
+atexit.register(_blocks.close)
+
+
 def free_base(host: str, offsets: Iterable[int]) -> int:
-    """A number N for which every N + offset is free. Raises LocalError after 200 tries."""
-    wanted = list(offsets)
-    for _ in range(200):
-        base = random.randrange(BLOCK_FIRST, BLOCK_LAST, 50)
-        if all(is_free(host, base + offset) for offset in wanted):
-            return base
-    raise LocalError("no block of free ports was found on this machine")
+    """A number N for which every N + offset is free, and which no other process is given. Raises
+    LocalError."""
+    return _blocks.free_base(host, offsets)
 
 
 def owner(port: int) -> str:
