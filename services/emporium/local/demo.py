@@ -20,6 +20,7 @@ from emporium.client.store import StoreError
 from emporium.local import status
 from emporium.local.cluster import LocalCluster
 from emporium.local.errors import LocalError
+from emporium.local.layout import GROUPS
 from emporium.local.screen import Screen
 
 COUNTS = {"frontend": 2, "catalog": 3, "order": 3}
@@ -68,11 +69,13 @@ def _play(screen: Screen, output: Path, result: ScenarioResult) -> None:
     items = scenario_items()
     with LocalCluster.fresh(COUNTS, items=items, keep_logs=output) as cluster:
         screen.line(f"   The store answers after {time.monotonic() - began:.1f} s.")
-        screen.line()
-        status.show_short(screen, status.reports(cluster.launcher))
         stage = Stage(cluster, OPTIONS, result, output, lambda line: screen.line(f"   {line}"))
         books = Books()
         stage.wait_healthy()
+        for role in GROUPS:  # another may have been the first to start
+            stage.settled_primary(role)
+        screen.line()
+        status.show_short(screen, status.reports(cluster.launcher))
         initial, ordered = stock_before(stage, books)
         try:
             _shop(screen, stage)
@@ -110,7 +113,7 @@ def _break(screen: Screen, stage: Stage, cluster: LocalCluster) -> None:
     load = stage.start_load()
     screen.line(f"   {load.counts().acknowledged} purchases so far, without a fault.")
     quiet = load.counts().longest_gap_s
-    victim = stage.primary("catalog")
+    victim = stage.settled_primary("catalog")
     began = time.monotonic()
     cluster.kill(victim.name)
     screen.line(f"   kill -9 {victim.name}, pid {victim.pid}: the primary of epoch {victim.epoch}.")
@@ -139,15 +142,11 @@ def _take_back(screen: Screen, stage: Stage, victim: Replica) -> None:
     stage.new_process(victim, after)
     screen.line(
         f"   {after.name} runs again (pid {after.pid}), is a voter and caught up"
-        f" {time.monotonic() - began:.1f} s later, at entry {after.applied}."
+        f" {time.monotonic() - began:.1f} s later."
     )
-    stage.cluster.wait_until(
-        lambda: (reign := stage.reign("catalog")) is not None and reign.name == victim.name,
-        HAND_BACK_S,
-        f"the reign is handed back to {victim.name}",
-    )
+    name = stage.wait_handed_back("catalog", HAND_BACK_S)
     screen.line(
-        f"   It was given its reign back, epoch {stage.primary('catalog').epoch},"
+        f"   {name} was given its reign back, epoch {stage.primary('catalog').epoch},"
         f" {time.monotonic() - began:.1f} s after its start: the smallest id reigns."
     )
     stage.go_on_buying()

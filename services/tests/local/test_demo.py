@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,10 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from emporium.local import demo
+from emporium.local.cluster import LocalCluster
+from emporium.local.launcher import Launcher
+from emporium.local.readiness import wait_until_answers
+from emporium.local.screen import Screen
 from tests.local.up_process import SERVICES
 from tests.waiting import eventually
 
 LONGEST_S = 180.0
+START_S = 60.0
 MARK = "DEMO_UNDER_TEST"
 
 pytestmark = [
@@ -64,9 +71,9 @@ def start(mark: str, output: Path) -> subprocess.Popen[str]:
 
 def test_demo(mark: str, tmp_path: Path) -> None:
     """The verdict is good, and it is the exit code."""
-    with start(mark, tmp_path) as demo:
-        text, _ = demo.communicate(timeout=LONGEST_S)
-    assert demo.returncode == 0, text
+    with start(mark, tmp_path) as process:
+        text, _ = process.communicate(timeout=LONGEST_S)
+    assert process.returncode == 0, text
     assert "kill -9 catalog-0" in text
     assert "without a successful buy for" in text
     assert "GOOD: no acknowledged purchase was lost" in text
@@ -76,11 +83,35 @@ def test_demo(mark: str, tmp_path: Path) -> None:
     assert report["passed"] is True
 
 
+def test_another_one_may_reign_at_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who is killed is who gets its reign back: the smallest id, once that reigns."""
+    smallest = "catalog-0"
+    start_all = Launcher.start_all
+
+    def start_all_and_one_again(launcher: Launcher) -> None:
+        start_all(launcher)
+        replicas = LocalCluster(launcher).replicas
+        wait_until_answers(launcher, START_S)
+        launcher.kill(smallest)
+        eventually(
+            lambda: any(each.reigning and each.name != smallest for each in replicas("catalog")),
+            "another one reigns",
+            timeout_s=START_S,
+        )
+        launcher.start(smallest)
+
+    monkeypatch.setattr(Launcher, "start_all", start_all_and_one_again)
+    told = io.StringIO()
+    assert demo.run(Screen(told, colour=False), tmp_path) == 0, told.getvalue()
+    assert f"kill -9 {smallest}" in told.getvalue()
+    assert f"{smallest} was given its reign back" in told.getvalue()
+
+
 def test_an_interrupted_demo_leaves_nothing(mark: str, tmp_path: Path) -> None:
     """SIGTERM in the middle of the start stops every process that was started."""
-    with start(mark, tmp_path) as demo:
+    with start(mark, tmp_path) as process:
         eventually(lambda: len(marked(mark)) > 5, "its processes start", timeout_s=60.0)
-        demo.send_signal(signal.SIGTERM)
-        text, _ = demo.communicate(timeout=60.0)
-    assert demo.returncode == 130, text
+        process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=60.0)
+    assert process.returncode == 130, text
     eventually(lambda: marked(mark) == [], "nothing is left")
