@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emporium.client.cluster import DeadlinePassedError, read_status, wait_until
+from emporium.client.cluster import DeadlinePassedError, Replica, read_status, wait_until
 from emporium.local import sides
 from emporium.local.cluster import LocalCluster
 from emporium.local.errors import LocalError
@@ -185,10 +185,19 @@ def _hit(cluster: LocalCluster, victim: str, blow: signal.Signals) -> None:
 
 
 def _primary(cluster: LocalCluster, role: str) -> str:
-    for replica in cluster.replicas(role):
-        if replica.reigning:
-            return replica.name
-    raise LocalError(f"nobody reigns over {role}")
+    """Who reigns by the newest epoch; between two reigns, and where a status is slow, it is waited
+    for. Raises LocalError."""
+    found: list[Replica] = []
+
+    def reigns() -> bool:
+        found[:] = [replica for replica in cluster.replicas(role) if replica.reigning]
+        return bool(found)
+
+    try:
+        wait_until(reigns, TAKEOVER_S, f"somebody reigns over {role}")
+    except DeadlinePassedError as error:
+        raise LocalError(str(error)) from error
+    return max(found, key=lambda replica: replica.epoch).name
 
 
 def _reigns_elsewhere(cluster: LocalCluster, role: str, victim: str) -> bool:

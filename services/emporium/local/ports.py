@@ -15,9 +15,9 @@ from emporium.local.errors import LocalError
 from emporium.local.processes import LINUX, command_of
 
 LISTENING = "0A"  # the state of a listening socket in /proc/net/tcp
-FIRST, LAST = 10_000, 28_000
-"""Where public ports of temporary stores lie: below the range from which systems give outgoing
-connections their port (32768 on Linux, 49152 on macOS), even with the health port's 2000 on top."""
+FIRST, LAST = 11_000, 29_000
+"""Where the ports of temporary stores lie: above those of a store on the default ports, and below
+those which systems give outgoing connections (from 32768 on Linux, 49152 on macOS)."""
 USES = 3_000
 """Of so many ports the first thousand are public; the other two uses are a thousand above each."""
 BLOCK, BLOCKS = 100, 5

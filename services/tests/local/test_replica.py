@@ -171,7 +171,7 @@ def test_two_lost_disks_of_three_are_seen_at_every_replica(tmp_path: Path) -> No
     """All run and hear each other, and the gauge behind the alert says that it is no majority."""
     with running(tmp_path) as group:
         first = group.settled()
-        assert first.status()["hears_majority"]
+        eventually(lambda: first.status().get("hears_majority"), "a majority")
         lost = [replica for replica in range(3) if group.handles[replica] is not first][:2]
         for replica in lost:
             group.stop(replica)
@@ -181,10 +181,11 @@ def test_two_lost_disks_of_three_are_seen_at_every_replica(tmp_path: Path) -> No
 
         def told() -> list[tuple[object, object]]:
             found = [group.handles[replica].status() for replica in range(3)]
-            return [(each["group"] != "", each["hears_majority"]) for each in found]
+            # One that is too busy says nothing, which isn't a majority either.
+            return [(each["group"] != "", each["hears_majority"]) for each in found if each]
 
         eventually(lambda: told() == [(True, False)] * 3, "no majority, at all three")
-        never(lambda: told() != [(True, False)] * 3, "a majority", for_s=0.5)
+        never(lambda: set(told()) - {(True, False)}, "a majority", for_s=0.5)
         port = group.settings(lost[0]).health_port
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
             lines = page.read().decode().splitlines()
@@ -196,11 +197,12 @@ def test_a_primary_that_cannot_be_heard_is_replaced(tmp_path: Path) -> None:
     """A one-way cut set by the operator, and healed."""
     with running(tmp_path) as group:
         first = group.settled()
-        for other in (1, 2):
+        others = {n: handle for n, handle in group.handles.items() if handle is not first}
+        for other in others:
             first.faults.set_from_json({"to": f"catalog-{other}", "cut": True})
-        others = [group.handles[1], group.handles[2]]
-        eventually(lambda: any(h.status()["reigning"] for h in others), "a new reign")
-        eventually(lambda: not first.status()["reigning"], "the old reign's end")
+        heirs = others.values()
+        eventually(lambda: any(h.status().get("reigning") for h in heirs), "a new reign")
+        eventually(lambda: first.status().get("reigning") is False, "the old reign's end")
         assert group.restock(1) == 4
         first.faults.clear()
         eventually(lambda: first.serving, "its return")

@@ -8,7 +8,7 @@ import threading
 import uuid
 from urllib.parse import quote
 
-from emporium.client.cluster import DeadlinePassedError, Replica
+from emporium.client.cluster import GROUPS, DeadlinePassedError, Replica
 from emporium.client.items import LOAD_ITEMS
 from emporium.client.scenarios import golden
 from emporium.client.scenarios.stage import Stage
@@ -24,7 +24,10 @@ STOCKS = {"1": 3, "2": 3, "3": 3, "4": 6, "5": 3, "6": 3, "7": 3}
 
 def begin(stage: Stage) -> golden.Marks:
     """Make the copies as a fresh store has them, whoever looked at the books before (the launcher,
-    for one), and remember where the logs end: the cache works and has no copy of a book."""
+    for one), and remember where the logs end: the cache works and has no copy of a book. No reign
+    is about to be handed back either: its successor would begin with no copy again."""
+    for role in GROUPS:
+        stage.settled_primary(role)
     store = stage.store(logged=False, recorded=False)
     if stage.cluster.cache_mode() != "off":
         stage.cluster.wait_until(
