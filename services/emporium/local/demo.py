@@ -142,7 +142,7 @@ def _take_back(screen: Screen, stage: Stage, victim: Replica) -> None:
     stage.new_process(victim, after)
     screen.line(
         f"   {after.name} runs again (pid {after.pid}), is a voter and caught up"
-        f" {time.monotonic() - began:.1f} s later."
+        f" {time.monotonic() - began:.1f} s later, at entry {after.applied}."
     )
     name = stage.wait_handed_back("catalog", HAND_BACK_S)
     screen.line(
